@@ -1,0 +1,247 @@
+"""Loop nests as LLVM IR: a nest and an llvmlite module become a function in that module.
+
+The function has the C signature of the nest and is left for LLVM's pass pipeline to vectorise; its
+arithmetic may be contracted into fused multiply-adds, and takes no other liberty. Loops marked
+`parallel` run in order here: who wants threads gives a kernel the range of its chunk as sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+
+from symnet.backend.cpu.scalar_llvm import ScalarPrinter, llvm_type
+from symnet.compile import nest
+from symnet.compile.nest import Expression, Literal, Name, Statement
+from symnet.compile.library import Function
+
+STATUS = "status"
+_INT32 = ir.IntType(32)
+_INT64 = ir.IntType(64)
+_POINTER = ir.PointerType()
+#: Loops of library functions with at most this many rounds are written out.
+_WRITTEN_OUT = 16
+
+
+def signature(kernel: nest.Nest) -> ir.FunctionType:
+    """The function type of a nest: `int32 (T0* …, int64 size…, int64* status)`."""
+    arguments = [_POINTER] * len(kernel.buffers) + [_INT64] * len(kernel.sizes) + [_POINTER]
+    return ir.FunctionType(_INT32, arguments)
+
+
+def print_nest(module: ir.Module, kernel: nest.Nest) -> ir.Function:
+    """Add a nest to a module as the function `kernel.name`, and the library functions that it calls.
+
+    Raises
+    ------
+    TypeError
+        When an expression has no meaning in the dialect (an operation on a dtype that lacks it, a name
+        or a buffer that the nest does not have); names the kernel and its comments.
+    """
+    function = ir.Function(module, signature(kernel), kernel.name)
+    function.attributes.add("nounwind")
+    for argument, parameter in zip(function.args, kernel.buffers, strict=False):
+        argument.name = parameter.name
+        for attribute in ("noalias", "nofree", "captures(none)"):
+            argument.add_attribute(attribute)
+    for argument, size in zip(function.args[len(kernel.buffers) :], kernel.sizes, strict=False):
+        argument.name = size
+    function.args[-1].name = STATUS
+    function.args[-1].add_attribute("noalias")
+    printer = _StatementPrinter(module, function)
+    for argument, parameter in zip(function.args, kernel.buffers, strict=False):
+        printer.scalars.buffers[parameter.name] = (argument, parameter.dtype)
+    for argument, size in zip(function.args[len(kernel.buffers) :], kernel.sizes, strict=False):
+        printer.scalars.names[size] = argument
+    try:
+        if printer.block(kernel.body):
+            printer.builder.ret(_INT32(0))
+    except (TypeError, KeyError) as error:
+        covers = "".join(f"\n  {comment}" for comment in kernel.comments)
+        raise TypeError(f"kernel {kernel.name} can't be printed as LLVM IR: {error}{covers}") from error
+    return function
+
+
+def library_function(module: ir.Module, function: Function) -> ir.Function:
+    """The library function in this module, added on first use: internal, and inlined wherever called."""
+    known = module.globals.get(function.name)
+    if known is not None:
+        return known
+    arguments = [llvm_type(dtype) for _, dtype in function.parameters]
+    made = ir.Function(module, ir.FunctionType(llvm_type(function.dtype), arguments), function.name)
+    made.linkage = "internal"
+    made.attributes.add("alwaysinline")
+    made.attributes.add("nounwind")
+    printer = _StatementPrinter(module, made, write_out=_WRITTEN_OUT)
+    for argument, (name, _) in zip(made.args, function.parameters, strict=True):
+        argument.name = name
+        printer.scalars.names[name] = argument
+    printer.block(function.body)
+    printer.builder.ret(printer.scalars.value(function.result))
+    return made
+
+
+class _StatementPrinter:
+    """Prints statements in SSA form: a declared variable that a loop or branch changes becomes a phi."""
+
+    def __init__(self, module: ir.Module, function: ir.Function, write_out: int = 1) -> None:
+        self.module = module
+        self.function = function
+        self.write_out = write_out
+        self.builder = ir.IRBuilder(function.append_basic_block("entry"))
+        self.scalars = ScalarPrinter(module, self.builder, library_function)
+
+    def block(self, body: Sequence[Statement]) -> bool:
+        """Print statements; False when the last one left the function."""
+        return all(self._statement(statement) for statement in body)
+
+    def _statement(self, statement: Statement) -> bool:
+        scalars = self.scalars
+        match statement:
+            case nest.Let(name=name, value=value):
+                scalars.names[name] = scalars.value(value)
+                scalars.note_sign(name, value)
+            case nest.Declare(name=name, value=value):
+                scalars.names[name] = scalars.value(value)
+                scalars.nonnegative.discard(name)
+            case nest.Assign(name=name, value=value):
+                scalars.names[name] = scalars.value(value, expected=scalars.names[name].type)
+            case nest.Accumulate(name=name, function=function, value=value):
+                scalars.names[name] = scalars.accumulate(
+                    function, value.dtype, scalars.names[name], scalars.value(value)
+                )
+            case nest.Store(buffer=buffer, index=index, value=value):
+                scalars.store(buffer, index, value)
+            case nest.For():
+                return self._for(statement)
+            case nest.If():
+                return self._if(statement)
+            case nest.Fail(site=site, values=values):
+                self._fail(site, values)
+                return False
+            case _:
+                raise TypeError(f"{type(statement).__name__} is not a statement of the nest form")
+        return True
+
+    def _fail(self, site: int, values: Sequence[Expression]) -> None:
+        status = self.function.args[-1]
+        for word, value in enumerate((Literal(nest.INDEX, site), *values)):
+            place = self.builder.gep(status, [_INT64(word)], inbounds=True, source_etype=_INT64)
+            self.builder.store(self.scalars.value(value), place)
+        self.builder.ret(_INT32(1))
+
+    def _for(self, loop: nest.For) -> bool:
+        extent = loop.extent
+        rounds = int(extent.value) if isinstance(extent, Literal) else None
+        if rounds is not None and rounds <= self.write_out:
+            return all(self._round(loop, _INT64(index)) for index in range(rounds))
+        builder, names = self.builder, self.scalars.names
+        end = self.scalars.index(extent)
+        before = builder.block
+        body = self.function.append_basic_block(f"{loop.name}.body")
+        after = self.function.append_basic_block(f"{loop.name}.end")
+        if rounds is None:
+            builder.cbranch(builder.icmp_signed(">", end, _INT64(0)), body, after)
+        else:
+            builder.branch(body)
+        first = dict(names)
+        builder.position_at_end(body)
+        counter = builder.phi(_INT64, loop.name)
+        counter.add_incoming(_INT64(0), before)
+        carried = {}
+        for name in _changed(loop.body, names):
+            carried[name] = builder.phi(names[name].type, name)
+            carried[name].add_incoming(names[name], before)
+            names[name] = carried[name]
+        goes_on = self._round(loop, counter)
+        if goes_on:
+            latch = builder.block
+            following = builder.add(counter, _INT64(1), flags=("nuw", "nsw"))
+            counter.add_incoming(following, latch)
+            for name, phi in carried.items():
+                phi.add_incoming(names[name], latch)
+            again = builder.cbranch(builder.icmp_signed("<", following, end), body, after)
+            if loop.vector:
+                again.set_metadata("llvm.loop", _vector_loop(self.module))
+        last = dict(names)
+        builder.position_at_end(after)
+        names.clear()
+        names.update(first)
+        if not goes_on and rounds is not None:
+            builder.unreachable()
+            return False
+        for name, phi in carried.items():
+            merged = builder.phi(phi.type, name)
+            if goes_on:
+                merged.add_incoming(last[name], latch)
+            if rounds is None:
+                merged.add_incoming(first[name], before)
+            names[name] = merged
+        return True
+
+    def _round(self, loop: nest.For, counter: ir.Value) -> bool:
+        names = self.scalars.names
+        outside = set(names)
+        names[loop.name] = counter
+        self.scalars.nonnegative.add(loop.name)
+        goes_on = self.block(loop.body)
+        for name in set(names) - outside:
+            del names[name]
+        self.scalars.nonnegative.discard(loop.name)
+        return goes_on
+
+    def _if(self, branch: nest.If) -> bool:
+        builder, names = self.builder, self.scalars.names
+        condition = self.scalars.value(branch.condition)
+        before = dict(names)
+        changed = _changed((branch,), names)
+        head = builder.block
+        after = None
+        arriving: list[tuple[dict[str, ir.Value], Any]] = []
+        for words, body in (("then", branch.then), ("otherwise", branch.otherwise)):
+            block = self.function.append_basic_block(words)
+            builder.position_at_end(block)
+            names.clear()
+            names.update(before)
+            if words == "then":
+                then_block = block
+            else:
+                with builder.goto_block(head):
+                    builder.cbranch(condition, then_block, block)
+            if self.block(body):
+                arriving.append((dict(names), builder.block))
+        if not arriving:
+            return False
+        after = self.function.append_basic_block("join")
+        for _, block in arriving:
+            builder.position_at_end(block)
+            builder.branch(after)
+        builder.position_at_end(after)
+        names.clear()
+        names.update(before)
+        for name in changed:
+            phi = builder.phi(before[name].type, name)
+            for values, block in arriving:
+                phi.add_incoming(values[name], block)
+            names[name] = phi
+        return True
+
+
+def _changed(body: Sequence[Statement], names: dict[str, ir.Value]) -> list[str]:
+    """The names outside `body` that its statements assign, in a fixed order."""
+    found = {
+        statement.name: None
+        for statement in nest.walk_statements(tuple(body))
+        if isinstance(statement, nest.Assign | nest.Accumulate) and statement.name in names
+    }
+    return list(found)
+
+
+def _vector_loop(module: ir.Module) -> Any:
+    """Loop metadata that asks for vectorisation. A loop's identity is a node that names itself first."""
+    enable = module.add_metadata(["llvm.loop.vectorize.enable", ir.IntType(1)(1)])
+    identity = module.add_metadata([f"loop {len(module.metadata)}"])
+    identity.operands = (identity, enable)
+    return identity
