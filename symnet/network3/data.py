@@ -1,5 +1,5 @@
 """Takes the name of a file or folder of MNIST, or finds one, and hands on its three data sets.
-`load_data` gives them as NumPy arrays, `load_data_shared` as the shared variables a network trains on.
+`load_data` gives them as NumPy arrays, `load_data_shared` as the shared variables of a network.
 """
 
 from __future__ import annotations
@@ -71,11 +71,12 @@ def load_data(
 
     `filename` is the book's mnist.pkl.gz (written by Python 2 or 3; gzipped or not), an .npz with
     x_train, y_train, x_test, y_test or training_x, training_y, validation_x, validation_y, test_x,
-    test_y, or a folder with the four idx files (gzipped or not). With none named, the first of these
-    that is there is read: ../data/mnist.pkl.gz seen from the running script and from the working
-    folder, as the book has it; the file or folder that SYMNET_DATA names; examples/data/mnist of a
-    clone of the project; what an earlier download left in the user's cache. With `download` and none
-    of these there, the four files are fetched from `mirrors` into that cache.
+    test_y, or a folder with the four idx files (gzipped or not). With none named, the first of
+    these that is there is read: ../data/mnist.pkl.gz seen from the running script and from the
+    working folder, as the book has it; the file or folder that SYMNET_DATA names;
+    examples/data/mnist of a clone of the project; what an earlier download left in the user's
+    cache. With `download` and none of these there, the four files are fetched from `mirrors` into
+    that cache.
 
     Raises `DataError` for a file that is missing, damaged or of the wrong form, and for a pickle
     that asks for anything but NumPy arrays; nothing in a pickle is ever run.
@@ -187,7 +188,7 @@ def _read_stream(stream: IO[bytes], path: Path) -> tuple[DataSet, DataSet, DataS
 
 
 def _idx_file(folder: Path, stem: str) -> Path | None:
-    """The idx file of that name in `folder`: gzipped or not, and `-idx` or, as often seen, `.idx`."""
+    """The idx file of that name in `folder`: gzipped or not, with `-idx` or, as often, `.idx`."""
     for name in (stem, stem.replace("-idx", ".idx")):
         for ending in ("", ".gz"):
             path = folder / (name + ending)
@@ -197,7 +198,7 @@ def _idx_file(folder: Path, stem: str) -> Path | None:
 
 
 def _read_idx(path: Path, rank: int) -> np.ndarray:
-    """An idx file of bytes: two zeros, the type 8, the rank, the sizes as big-endian int32, the bytes.
+    """An idx file of bytes: two zeros, the type 8, the rank, big-endian int32 sizes, the bytes.
 
     The format is described beside the original files of MNIST.
     """
@@ -274,7 +275,7 @@ def _split(
 
 
 def _from_pairs(pairs: Any, path: Path) -> tuple[DataSet, DataSet, DataSet]:
-    """Three checked data sets from three pairs of pixels and labels, as the book's pickle has them."""
+    """Three checked data sets from three pairs of pixels and labels, the form of the book's."""
     try:
         training, validation, test = (tuple(pair) for pair in pairs)
         if not len(training) == len(validation) == len(test) == 2:

@@ -1,5 +1,5 @@
-"""Takes the addresses of public MNIST mirrors, and hands on a folder that holds the four idx files.
-Each file is checked by its SHA-256 before it gets its name, so the folder never holds half of one."""
+"""Takes the addresses of public MNIST mirrors and hands on a folder that holds the four idx files.
+Each is checked by its SHA-256 before it gets its name, so the folder never holds half a file."""
 
 from __future__ import annotations
 
@@ -110,9 +110,9 @@ def fetch_mnist(
 ) -> Path:
     """Fetch those of the four idx files that `folder` lacks, and return the folder.
 
-    The folder is the user's cache unless given. A file that is there and whole is not fetched again.
-    `mirrors` are tried in order for each file; `timeout` is in seconds, for each read. Raises
-    `DataError`, saying what each mirror gave, when none gives a file with the known SHA-256.
+    The folder is the user's cache unless given. A file that is there and whole is not fetched
+    again. `mirrors` are tried in order for each file; `timeout` is in seconds, for each read.
+    Raises `DataError`, saying what each mirror gave, when none gives a file of the known SHA-256.
     """
     target = Path(folder) if folder is not None else cache_folder()
     try:

@@ -1,6 +1,6 @@
-"""Takes the stream of a pickled data file, and hands on its NumPy arrays, lists, tuples and numbers.
-Nothing else that a pickle can ask for is done: a name outside a short list is refused, and the names
-on the list stand for small records of this module, so that no code runs on what the file says."""
+"""Takes the stream of a pickled data file and hands on its NumPy arrays, lists, tuples and numbers.
+A name outside a short list is refused, and the names on the list stand for small records of this
+module, so that nothing runs which the file asks for."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class _Scalar(_Array):
 
 
 class _Bytes(_Record):
-    """_codecs.encode(text, "latin1") or bytes(): how Python 3 writes bytes for readers in Python 2."""
+    """_codecs.encode(text, "latin1") or bytes(): bytes as Python 3 writes them for Python 2."""
 
     def __init__(self, text: str = "", encoding: str = "latin1") -> None:
         if encoding not in ("latin1", "latin-1"):

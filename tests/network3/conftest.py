@@ -1,4 +1,4 @@
-"""Takes nothing, hands on the places where MNIST is searched for, all empty and in a test's folder."""
+"""Takes a test's folder, hands on the places where MNIST is looked for, all moved into it."""
 
 import sys
 

@@ -1,5 +1,5 @@
 """Takes MNIST in every form it comes in, whole and broken, and hands each to `load_data`.
-What is whole must arrive exactly; what is broken or asks for code must be refused in clear words."""
+What is whole must arrive exactly; what is broken or asks for code is refused in clear words."""
 
 import gzip
 import os
@@ -399,7 +399,7 @@ def test_naming_one_idx_file_says_to_name_the_folder(tmp_path):
         load_data(folder / TRAIN_IMAGES)
 
 
-# --- wrong contents ---------------------------------------------------------------------------------
+# --- wrong contents ---------------------------------------------------------------------------
 
 
 def changed(number, x=None, y=None):
@@ -446,12 +446,12 @@ def test_wrong_contents(tmp_path, sets, said):
         load_data(write_pickle(tmp_path / "mnist.pkl.gz", sets))
 
 
-# --- where it looks -----------------------------------------------------------------------------------
+# --- where it looks ---------------------------------------------------------------------------
 
 
 def test_search_order(places, monkeypatch):
     monkeypatch.setenv("SYMNET_DATA", str(places["SYMNET_DATA"]))
-    for size, (name, path) in enumerate(places.items(), start=1):
+    for size, path in enumerate(places.values(), start=1):
         write_pickle(path, small_sets(training=size))
     for size, (name, path) in enumerate(places.items(), start=1):
         assert len(load_data()[0][0]) == size, name
