@@ -45,11 +45,11 @@ _BINARY: dict[type[ast.AST], tuple[str, Callable[[Number, Number], Number]]] = {
     ast.FloorDiv: ("floordiv", operator.floordiv),
     ast.Mod: ("mod", operator.mod),
     ast.Pow: ("pow", operator.pow),
-    ast.BitAnd: ("bitwise_and", operator.and_),  # type: ignore[dict-item]
-    ast.BitOr: ("bitwise_or", operator.or_),  # type: ignore[dict-item]
-    ast.BitXor: ("bitwise_xor", operator.xor),  # type: ignore[dict-item]
-    ast.LShift: ("shift_left", operator.lshift),  # type: ignore[dict-item]
-    ast.RShift: ("shift_right", operator.rshift),  # type: ignore[dict-item]
+    ast.BitAnd: ("bitwise_and", operator.and_),
+    ast.BitOr: ("bitwise_or", operator.or_),
+    ast.BitXor: ("bitwise_xor", operator.xor),
+    ast.LShift: ("shift_left", operator.lshift),
+    ast.RShift: ("shift_right", operator.rshift),
 }
 
 _COMPARISONS: dict[type[ast.AST], tuple[str, Callable[[Number, Number], bool]]] = {
@@ -75,11 +75,18 @@ _ARITY = {
     "bits_of": 1,
     "from_bits": 1,
 }
-_INTEGER_ONLY = {"bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "shift_left", "shift_right"}
+_INTEGER_ONLY = {
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "bitwise_not",
+    "shift_left",
+    "shift_right",
+}
 #: What integers have; every other function of the dialect wants a float.
 _ALSO_INTEGER = _INTEGER_ONLY | set(
     "add sub mul floordiv mod fmod pow neg abs sign minimum maximum fma floor ceil trunc rint "
-    "round_half_away round eq ne lt le gt ge isnan isinf from_bits".split()
+    "round_half_away eq ne lt le gt ge isnan isinf from_bits".split()
 )
 _ALSO_BOOL = set(
     "add mul minimum maximum bitwise_and bitwise_or bitwise_xor bitwise_not eq ne lt le gt ge".split()
@@ -119,7 +126,9 @@ def parse_scalar(
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except SyntaxError as error:
-        raise SyntaxError(f"{error.msg} in the scalar text\n{_pointer(text, error.offset or 1)}") from None
+        raise SyntaxError(
+            f"{error.msg} in the scalar text\n{_pointer(text, error.offset or 1)}"
+        ) from None
     reader = Reader(text.strip(), arguments, functions or {})
     value = reader.read(tree.body)
     if isinstance(value, Expression):
@@ -230,7 +239,9 @@ class Reader:
             return Literal(BOOL, value)
         if not isinstance(value, Expression) or value.dtype != BOOL:
             given = value.dtype if isinstance(value, Expression) else f"the number {value!r}"
-            raise self.type_error(node, f"`{word}` wants a bool, given {given}; compare it, as in x != 0")
+            raise self.type_error(
+                node, f"`{word}` wants a bool, given {given}; compare it, as in x != 0"
+            )
         return value
 
     def _alike(self, node: ast.expr, parts: Sequence[ast.expr]) -> list[Expression]:
@@ -292,7 +303,10 @@ class Reader:
             if result is None:
                 result = one
             else:
-                both = [v if isinstance(v, Expression) else Literal(BOOL, bool(v)) for v in (result, one)]
+                both = [
+                    v if isinstance(v, Expression) else Literal(BOOL, bool(v))
+                    for v in (result, one)
+                ]
                 result = nest.call("bitwise_and", *both)
         assert result is not None
         return result

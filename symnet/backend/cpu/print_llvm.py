@@ -14,8 +14,8 @@ from llvmlite import ir
 
 from symnet.backend.cpu.scalar_llvm import ScalarPrinter, llvm_type
 from symnet.compile import nest
-from symnet.compile.nest import Expression, Literal, Name, Statement
 from symnet.compile.library import Function
+from symnet.compile.nest import Expression, Literal, Statement
 
 STATUS = "status"
 _INT32 = ir.IntType(32)
@@ -60,7 +60,9 @@ def print_nest(module: ir.Module, kernel: nest.Nest) -> ir.Function:
             printer.builder.ret(_INT32(0))
     except (TypeError, KeyError) as error:
         covers = "".join(f"\n  {comment}" for comment in kernel.comments)
-        raise TypeError(f"kernel {kernel.name} can't be printed as LLVM IR: {error}{covers}") from error
+        raise TypeError(
+            f"kernel {kernel.name} can't be printed as LLVM IR: {error}{covers}"
+        ) from error
     return function
 
 
@@ -155,7 +157,11 @@ class _StatementPrinter:
             carried[name] = builder.phi(names[name].type, name)
             carried[name].add_incoming(names[name], before)
             names[name] = carried[name]
+        outer_group = self.scalars.access_group
+        if loop.vector:
+            self.scalars.access_group = _access_group(self.module)
         goes_on = self._round(loop, counter)
+        group, self.scalars.access_group = self.scalars.access_group, outer_group
         if goes_on:
             latch = builder.block
             following = builder.add(counter, _INT64(1), flags=("nuw", "nsw"))
@@ -164,7 +170,7 @@ class _StatementPrinter:
                 phi.add_incoming(names[name], latch)
             again = builder.cbranch(builder.icmp_signed("<", following, end), body, after)
             if loop.vector:
-                again.set_metadata("llvm.loop", _vector_loop(self.module))
+                again.set_metadata("llvm.loop", _independent_loop(self.module, group))
         last = dict(names)
         builder.position_at_end(after)
         names.clear()
@@ -239,9 +245,31 @@ def _changed(body: Sequence[Statement], names: dict[str, ir.Value]) -> list[str]
     return list(found)
 
 
-def _vector_loop(module: ir.Module) -> Any:
-    """Loop metadata that asks for vectorisation. A loop's identity is a node that names itself first."""
-    enable = module.add_metadata(["llvm.loop.vectorize.enable", ir.IntType(1)(1)])
+class _Distinct(ir.values.MDValue):
+    """A metadata node equal to no other: what a loop's memory accesses are marked with."""
+
+    def descr(self, buf: list[str]) -> None:
+        buf += ("distinct !{}", "\n")
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+def _access_group(module: ir.Module) -> Any:
+    """A mark for the memory accesses of one loop."""
+    return _Distinct(module, (), name=str(len(module.metadata)))
+
+
+def _independent_loop(module: ir.Module, group: Any) -> Any:
+    """Loop metadata: accesses of this group in different rounds are independent.
+
+    A loop's identity is a node that names itself first. Vectorisation is not demanded, as LLVM would
+    then gather where that is slower, and write to the terminal where it can't.
+    """
+    accesses = module.add_metadata(["llvm.loop.parallel_accesses", group])
     identity = module.add_metadata([f"loop {len(module.metadata)}"])
-    identity.operands = (identity, enable)
+    identity.operands = (identity, accesses)
     return identity

@@ -7,6 +7,7 @@ CPU in IR is here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from llvmlite import ir
 
@@ -50,7 +51,6 @@ _INTRINSICS = {
     "ceil": "ceil",
     "trunc": "trunc",
     "rint": "rint",
-    "round": "rint",
     "round_half_away": "round",
     "copysign": "copysign",
 }
@@ -84,7 +84,8 @@ class ScalarPrinter:
     """Prints expressions at the place of `builder`.
 
     `names` and `buffers` say what a name, and the pointer and dtype of a buffer, are at that place;
-    `nonnegative` are the int64 names known to be at least 0, whose division needs no correction.
+    `nonnegative` are the int64 names known to be at least 0, whose division needs no correction;
+    `access_group`, if any, marks the memory accesses of a loop whose iterations are independent.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class ScalarPrinter:
         self.names: dict[str, ir.Value] = {}
         self.buffers: dict[str, tuple[ir.Value, str]] = {}
         self.nonnegative: set[str] = set()
+        self.access_group: Any = None
         self._wrap: tuple[str, ...] = ()
 
     # --- what statements need ------------------------------------------------------------------
@@ -118,7 +120,7 @@ class ScalarPrinter:
         printed = self.value(value)
         if dtype == BOOL:
             printed = self.builder.zext(printed, _BYTE)
-        self.builder.store(printed, self._address(pointer, dtype, index))
+        self._mark(self.builder.store(printed, self._address(pointer, dtype, index)))
 
     def accumulate(self, function: str, dtype: str, total: ir.Value, value: ir.Value) -> ir.Value:
         """`function(total, value)`, free to be kept in lanes."""
@@ -159,8 +161,9 @@ class ScalarPrinter:
                     raise TypeError(f"a {dtype} loaded from buffer {buffer} of {of}")
                 address = self._address(pointer, dtype, index)
                 if dtype == BOOL:
-                    return self.builder.icmp_unsigned("!=", self.builder.load(address, typ=_BYTE), _BYTE(0))
-                return self.builder.load(address, typ=_TYPES[dtype])
+                    byte = self._mark(self.builder.load(address, typ=_BYTE))
+                    return self.builder.icmp_unsigned("!=", byte, _BYTE(0))
+                return self._mark(self.builder.load(address, typ=_TYPES[dtype]))
             case Cast(dtype=dtype, value=value):
                 return self._cast(self.value(value), value.dtype, dtype)
             case Select(condition=condition, then=then, otherwise=otherwise):
@@ -181,6 +184,11 @@ class ScalarPrinter:
     def _address(self, pointer: ir.Value, dtype: str, index: Expression) -> ir.Value:
         element = _BYTE if dtype == BOOL else _TYPES[dtype]
         return self.builder.gep(pointer, [self.index(index)], inbounds=True, source_etype=element)
+
+    def _mark(self, access: ir.Instruction) -> ir.Instruction:
+        if self.access_group is not None:
+            access.set_metadata("llvm.access.group", self.access_group)
+        return access
 
     def _dialect_call(self, function: str, arguments: Sequence[Expression]) -> ir.Value:
         dtype = arguments[0].dtype
@@ -210,13 +218,18 @@ class ScalarPrinter:
                 return value >= 0
             case Name(name=name):
                 return name in self.nonnegative
-            case Call(function="add" | "floordiv" | "mod" | "maximum" | "minimum", arguments=arguments):
+            case Call(
+                function="add" | "floordiv" | "mod" | "maximum" | "minimum", arguments=arguments
+            ):
                 return all(self._is_nonnegative(argument) for argument in arguments)
             case Call(function="mul", arguments=arguments):
                 bounded = self._wrap or any(
-                    isinstance(argument, Literal) and argument.value < 2**15 for argument in arguments
+                    isinstance(argument, Literal) and argument.value < 2**15
+                    for argument in arguments
                 )
-                return bool(bounded) and all(self._is_nonnegative(argument) for argument in arguments)
+                return bool(bounded) and all(
+                    self._is_nonnegative(argument) for argument in arguments
+                )
         return False
 
     # --- conversions ---------------------------------------------------------------------------
@@ -287,7 +300,9 @@ class ScalarPrinter:
             case "maximum" | "minimum":
                 # nsz: of two zeros either may come out, as from NumPy; it saves half the instructions.
                 name = f"llvm.{function}.{_SUFFIX[dtype]}"
-                return builder.call(self._external(name, kind, [kind, kind]), values, fastmath=("nsz",))
+                return builder.call(
+                    self._external(name, kind, [kind, kind]), values, fastmath=("nsz",)
+                )
             case "sign":
                 (x,) = values
                 zero = kind(0.0)
@@ -365,7 +380,7 @@ class ScalarPrinter:
                 return builder.xor(*values)
             case "bitwise_not":
                 return builder.not_(values[0])
-            case "floor" | "ceil" | "trunc" | "rint" | "round" | "round_half_away":
+            case "floor" | "ceil" | "trunc" | "rint" | "round_half_away":
                 return values[0]
             case "isnan" | "isinf":
                 return _BIT(0)
