@@ -1,0 +1,1 @@
+"""What runs a program: the NumPy reference, and the CPU's kernels."""

@@ -1,0 +1,196 @@
+"""Shared variables: takes an array, hands on a variable whose value lives between calls.
+
+The container owns the value: its buffer, layout, device and version. Functions read and update it
+under its lock, so no one ever sees it half-written.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from symnet.errors import GraphError
+from symnet.graph.types import TensorType
+from symnet.graph.variable import Variable
+
+_order = itertools.count()
+
+
+class Container:
+    """The owner of a shared variable's value.
+
+    Attributes
+    ----------
+    array
+        The value: C-contiguous, aligned, in the layout of the user's axes.
+    device
+        Where it lives: "cpu".
+    layout
+        The order in which the axes are stored: "C".
+    version
+        How often the value was replaced or updated.
+    order
+        A number by which locks of several containers are taken, always ascending.
+    """
+
+    __slots__ = ("array", "device", "layout", "lock", "order", "version")
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self.array = np.require(array, requirements=["C", "A", "W"])
+        self.device = "cpu"
+        self.layout = "C"
+        self.version = 0
+        self.lock = threading.RLock()
+        self.order = next(_order)
+
+    def read(self) -> np.ndarray[Any, Any]:
+        """A copy of the value."""
+        with self.lock:
+            return self.array.copy()
+
+    def replace(self, array: np.ndarray[Any, Any]) -> None:
+        """Another array as the value, taken over as it is when it is contiguous and writable."""
+        with self.lock:
+            self.array = np.require(array, requirements=["C", "A", "W"])
+            self.version += 1
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"array": self.array, "version": self.version}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["array"])  # type: ignore[misc]
+        self.version = state["version"]
+
+
+class SharedVariable(Variable):
+    """A variable with a value that lasts from call to call and that functions may update.
+
+    Attributes
+    ----------
+    container
+        The `Container` that owns the value.
+    default_update
+        An expression that every function which uses the variable assigns to it, unless told otherwise.
+    """
+
+    def __init__(self, type: TensorType, container: Container, name: str | None = None) -> None:
+        super().__init__(type, name=name)
+        self.container = container
+        self.default_update: Variable | None = None
+
+    def get_value(self, borrow: bool = False, return_internal_type: bool = False) -> np.ndarray[Any, Any]:
+        """The value as a NumPy array.
+
+        A copy, unless `borrow`: then the array itself, which the next update changes in place.
+        """
+        return self.container.array if borrow else self.container.read()
+
+    def set_value(self, new_value: Any, borrow: bool = False) -> None:
+        """A new value; its shape may differ, its dtype and rank may not.
+
+        Copied, unless `borrow` is true and it is a contiguous array of the right dtype.
+
+        Raises
+        ------
+        InputTypeError
+            When the value has another rank or would lose precision.
+        """
+        array = self.type.filter(new_value)
+        if not borrow or array is not new_value:
+            array = np.array(array, order="C")
+        self.container.replace(array)
+
+    def zero(self, borrow: bool = False) -> None:
+        """All entries 0."""
+        with self.container.lock:
+            self.container.array[...] = 0
+            self.container.version += 1
+
+    @property
+    def value(self) -> np.ndarray[Any, Any]:
+        """A copy of the value."""
+        return self.get_value()
+
+    def clone(self, name: str | None = None) -> SharedVariable:
+        """Another variable for the same container."""
+        copy = SharedVariable(self.type, self.container, self.name if name is None else name)
+        copy.default_update = self.default_update
+        return copy
+
+    def __str__(self) -> str:
+        return self.name or f"<shared {self.type!r}>"
+
+    __repr__ = __str__
+
+
+def shared(
+    value: Any,
+    name: str | None = None,
+    strict: bool = False,
+    allow_downcast: bool | None = None,
+    broadcastable: Sequence[bool] | None = None,
+    borrow: bool = False,
+    target: str | None = None,
+    shape: Sequence[int | None] | None = None,
+) -> SharedVariable:
+    """A shared variable.
+
+    Parameters
+    ----------
+    value
+        An array, a NumPy scalar, or a Python number (int64, float64 or bool, as NumPy has it).
+    name
+        A name for prints and errors.
+    strict, allow_downcast, target
+        Accepted for Theano's programs; the variable takes the value's own dtype.
+    broadcastable
+        For each axis, whether its length is promised to stay 1; by default none is.
+    borrow
+        Whether a contiguous array is taken over as it is, and not copied.
+    shape
+        Axis lengths that are promised to stay (None: may change), in place of `broadcastable`.
+
+    Raises
+    ------
+    GraphError
+        When the value is not a tensor.
+
+    >>> import numpy as np, symnet
+    >>> w = symnet.shared(np.zeros((2, 3)), name="w")
+    >>> w.get_value().shape
+    (2, 3)
+    """
+    if isinstance(value, Variable):
+        raise GraphError(
+            "shared of a symbolic variable: a value is expected",
+            [value],
+            hint="x.eval() or w.get_value() gives one",
+        )
+    if not isinstance(value, np.ndarray | np.generic | bool | int | float | complex):
+        raise GraphError(
+            f"shared of a {type(value).__name__}: an array or a number is expected",
+            hint="numpy.asarray(value) makes it one",
+        )
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufc":
+        raise GraphError(f"shared of an array of {array.dtype}: numbers are expected")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    axes: Sequence[bool | int | None] = [None] * array.ndim
+    if shape is not None:
+        axes = shape
+    elif broadcastable is not None:
+        axes = broadcastable
+    if len(axes) != array.ndim:
+        raise GraphError(f"shared: {len(axes)} axes promised for an array of {array.ndim}")
+    tensor_type = TensorType(array.dtype.name, axes)
+    tensor_type.filter(array)
+    if not borrow or array is not value or not array.flags.writeable:
+        array = np.array(array, order="C")
+    return SharedVariable(tensor_type, Container(array), name)
+
+

@@ -1,0 +1,152 @@
+"""The settings: a handful, each with its allowed values, read from the environment and settable.
+
+`config.floatX = "float32"` sets one; `with config.override(floatX="float32"):` sets it for a block of
+one thread. Theano's `THEANO_FLAGS` is read too, so programs started with it keep their meaning.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+_ALLOWED: dict[str, tuple[Any, ...] | None] = {
+    "floatX": ("float32", "float64"),
+    "mode": ("default", "reference"),
+    "backend": ("llvm", "numba"),
+    "device": ("cpu",),
+    "on_unused_input": ("raise", "warn", "ignore"),
+    "cache": (True, False),
+    "debug": (0, 1, 2, 3, 4),
+}
+_DEFAULTS: dict[str, Any] = {
+    "floatX": "float64",
+    "mode": "default",
+    "backend": "llvm",
+    "device": "cpu",
+    "on_unused_input": "raise",
+    "cache": True,
+    "debug": 0,
+}
+_MODE_NAMES = {
+    "FAST_RUN": "default",
+    "FAST_COMPILE": "default",
+    "JAX": "default",
+    "Mode": "default",
+    "DebugMode": "reference",
+    "DEBUG_MODE": "reference",
+}
+_DEVICE_NAMES = {"cpu": "cpu"}
+
+
+def _parse(name: str, text: str) -> Any:
+    allowed = _ALLOWED[name]
+    if name == "mode":
+        text = _MODE_NAMES.get(text, text)
+    for value in allowed or ():
+        if str(value).lower() == text.lower() or (isinstance(value, bool) and text == str(int(value))):
+            return value
+    raise ValueError(f"{name}={text!r} is not one of {', '.join(map(str, allowed or ()))}")
+
+
+def _from_environment() -> dict[str, Any]:
+    values = dict(_DEFAULTS)
+    flags = os.environ.get("THEANO_FLAGS", "")
+    for flag in flags.split(","):
+        name, _, text = flag.strip().partition("=")
+        # Theano's flags number about 140; those that have no meaning here are passed over, and so are
+        # values that Theano knows and this library does not (device=cuda0 must not stop an import).
+        if name in ("floatX", "on_unused_input"):
+            values[name] = _parse(name, text)
+    for name in _DEFAULTS:
+        text = os.environ.get(f"SYMNET_{name.upper()}", "")
+        if text:
+            values[name] = _parse(name, text)
+    return values
+
+
+class Config:
+    """symnet's settings, as attributes.
+
+    floatX
+        "float32" or "float64" (Theano's default): what `T.matrix()` and a Python float's division of
+        integers become.
+    mode
+        "default" compiles; "reference" runs every op by NumPy.
+    backend
+        "llvm" prints loop nests as LLVM IR; "numba" compiles their Numba source.
+    on_unused_input
+        "raise", "warn" or "ignore".
+    cache
+        Whether compiled code is kept on disk.
+    debug
+        0 to 4: pass times, kernels, source, every rewrite.
+    """
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "_values", _from_environment())
+        object.__setattr__(self, "_overrides", ContextVar("symnet_config", default={}))
+        object.__setattr__(self, "_other", {})
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        overrides = object.__getattribute__(self, "_overrides").get()
+        if name in overrides:
+            return overrides[name]
+        values = object.__getattribute__(self, "_values")
+        if name in values:
+            return values[name]
+        other = object.__getattribute__(self, "_other")
+        if name in other:
+            return other[name]
+        raise AttributeError(f"symnet.config has no setting {name!r}; it has {', '.join(sorted(values))}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        values = object.__getattribute__(self, "_values")
+        if name in values:
+            values[name] = self._checked(name, value)
+        else:
+            # A Theano program may set any of Theano's flags; keeping the value is all it can observe.
+            object.__getattribute__(self, "_other")[name] = value
+
+    @staticmethod
+    def _checked(name: str, value: Any) -> Any:
+        if name == "mode" and isinstance(value, str):
+            value = _MODE_NAMES.get(value, value)
+        allowed = _ALLOWED[name]
+        if allowed is not None and value not in allowed:
+            raise ValueError(
+                f"config.{name} = {value!r}: expected one of {', '.join(repr(a) for a in allowed)}"
+            )
+        return value
+
+    @contextlib.contextmanager
+    def override(self, **settings: Any) -> Iterator[None]:
+        """Settings for the duration of a block, in this thread (or task) alone.
+
+        >>> import symnet
+        >>> with symnet.config.override(floatX="float32"):
+        ...     symnet.tensor.matrix("x").dtype
+        'float32'
+        """
+        values = object.__getattribute__(self, "_values")
+        for name in settings:
+            if name not in values:
+                raise AttributeError(f"symnet.config has no setting {name!r}")
+        checked = {name: self._checked(name, value) for name, value in settings.items()}
+        variable = object.__getattribute__(self, "_overrides")
+        token = variable.set({**variable.get(), **checked})
+        try:
+            yield
+        finally:
+            variable.reset(token)
+
+    def __repr__(self) -> str:
+        values = object.__getattribute__(self, "_values")
+        return "\n".join(f"{name} = {getattr(self, name)!r}" for name in sorted(values))
+
+
+config = Config()

@@ -1,0 +1,225 @@
+"""Arithmetic on axis lengths that may not be known yet: takes ints, sizes and unknowns, hands on one.
+
+An op states its shape rule once, over these. While the user writes, an axis is an int or `UNKNOWN`;
+when a function is specialised it is an int or a `Size`, an expression over values that are only known
+when the function is called. Arithmetic on ints alone gives ints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Union
+
+
+class Unknown:
+    """An axis length, or an integer, that is not known; everything computed from it is unknown too."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "?"
+
+
+UNKNOWN = Unknown()
+
+
+class Size:
+    """An integer expression over values known at call time.
+
+    `function` is a name in `FUNCTIONS`, or "leaf"; a leaf's only argument identifies it.
+    """
+
+    __slots__ = ("arguments", "function", "_hash")
+
+    def __init__(self, function: str, *arguments: Any) -> None:
+        self.function = function
+        self.arguments = arguments
+        self._hash = hash((function, arguments))
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, Size)
+            and self._hash == other._hash
+            and self.function == other.function
+            and self.arguments == other.arguments
+        )
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        if self.function == "leaf":
+            return str(self.arguments[0])
+        return f"{self.function}({', '.join(map(repr, self.arguments))})"
+
+
+Dimension = Union[int, Unknown, Size]
+Shape = tuple[Dimension, ...]
+
+
+def _floor_divide(a: int, b: int) -> int:
+    return a // b if b else 0
+
+
+def _modulo(a: int, b: int) -> int:
+    return a % b if b else 0
+
+
+FUNCTIONS: dict[str, Callable[..., int]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "floordiv": _floor_divide,
+    "mod": _modulo,
+    "minimum": min,
+    "maximum": max,
+    "neg": lambda a: -a,
+    "abs": abs,
+    "eq": lambda a, b: int(a == b),
+    "ne": lambda a, b: int(a != b),
+    "lt": lambda a, b: int(a < b),
+    "le": lambda a, b: int(a <= b),
+    "gt": lambda a, b: int(a > b),
+    "ge": lambda a, b: int(a >= b),
+    "select": lambda c, a, b: a if c else b,
+    "identity": lambda a: a,
+}
+
+
+def apply(function: str, *arguments: Dimension) -> Dimension:
+    """`function` of lengths: an int when all are ints, unknown when one is, else a `Size`."""
+    if all(isinstance(a, int) for a in arguments):
+        return int(FUNCTIONS[function](*arguments))
+    if function == "identity":
+        return arguments[0]
+    if function == "select" and isinstance(arguments[0], int):
+        return arguments[1] if arguments[0] else arguments[2]
+    if any(isinstance(a, Unknown) for a in arguments):
+        return UNKNOWN
+    simpler = _simplify(function, arguments)
+    return Size(function, *arguments) if simpler is None else simpler
+
+
+def _simplify(function: str, arguments: tuple[Dimension, ...]) -> Dimension | None:
+    if len(arguments) != 2:
+        return None
+    left, right = arguments
+    if left == right:
+        if function == "sub":
+            return 0
+        if function in ("minimum", "maximum"):
+            return left
+        if function in ("eq", "le", "ge"):
+            return 1
+        if function in ("ne", "lt", "gt"):
+            return 0
+    if function == "add" and right == 0 or function == "sub" and right == 0:
+        return left
+    if function == "add" and left == 0:
+        return right
+    if function == "mul" and 0 in (left, right):
+        return 0
+    if function in ("mul", "floordiv") and right == 1:
+        return left
+    if function == "mul" and left == 1:
+        return right
+    return None
+
+
+def evaluate(size: Dimension, leaf: Callable[[Any], int]) -> int:
+    """The value of a size, given the value of each leaf."""
+    if isinstance(size, int):
+        return size
+    if isinstance(size, Unknown):
+        raise TypeError("an unknown size has no value")
+    if size.function == "leaf":
+        return leaf(size.arguments[0])
+    return int(FUNCTIONS[size.function](*(evaluate(a, leaf) for a in size.arguments)))
+
+
+def leaves(size: Dimension) -> set[Any]:
+    """What the leaves of a size stand for."""
+    if not isinstance(size, Size):
+        return set()
+    if size.function == "leaf":
+        return {size.arguments[0]}
+    found: set[Any] = set()
+    for argument in size.arguments:
+        found |= leaves(argument)
+    return found
+
+
+def add(*arguments: Dimension) -> Dimension:
+    """The sum."""
+    total: Dimension = 0
+    for argument in arguments:
+        total = apply("add", total, argument)
+    return total
+
+
+def subtract(left: Dimension, right: Dimension) -> Dimension:
+    """The difference."""
+    return apply("sub", left, right)
+
+
+def multiply(*arguments: Dimension) -> Dimension:
+    """The product."""
+    product: Dimension = 1
+    for argument in arguments:
+        product = apply("mul", product, argument)
+    return product
+
+
+def floor_divide(left: Dimension, right: Dimension) -> Dimension:
+    """The quotient, rounded down."""
+    return apply("floordiv", left, right)
+
+
+def ceil_divide(left: Dimension, right: Dimension) -> Dimension:
+    """The quotient, rounded up; the divisor is positive."""
+    return apply("floordiv", apply("add", left, apply("sub", right, 1)), right)
+
+
+def minimum(left: Dimension, right: Dimension) -> Dimension:
+    """The smaller."""
+    return apply("minimum", left, right)
+
+
+def maximum(left: Dimension, right: Dimension) -> Dimension:
+    """The larger."""
+    return apply("maximum", left, right)
+
+
+def select(condition: Dimension, then: Dimension, otherwise: Dimension) -> Dimension:
+    """`then` where the condition is not 0, else `otherwise`."""
+    return apply("select", condition, then, otherwise)
+
+
+def slice_bounds(
+    length: Dimension, start: Dimension | None, stop: Dimension | None, step: int
+) -> tuple[Dimension, Dimension]:
+    """(first, count) of `range(length)[start:stop:step]`, clipped as Python clips a slice.
+
+    `None` is an absent bound; the step is a literal and not 0.
+    """
+    low: Dimension
+    high: Dimension
+    if step > 0:
+        low, high = 0, length
+        first = low if start is None else _clip(start, length, low, high)
+        last = high if stop is None else _clip(stop, length, low, high)
+        count = ceil_divide(maximum(subtract(last, first), 0), step)
+    else:
+        low, high = -1, subtract(length, 1)
+        first = high if start is None else _clip(start, length, low, high)
+        last = low if stop is None else _clip(stop, length, low, high)
+        count = ceil_divide(maximum(subtract(first, last), 0), -step)
+    return first, count
+
+
+def _clip(bound: Dimension, length: Dimension, low: Dimension, high: Dimension) -> Dimension:
+    if isinstance(bound, int):
+        wrapped = add(bound, length) if bound < 0 else bound
+    else:
+        wrapped = select(apply("lt", bound, 0), add(bound, length), bound)
+    return minimum(maximum(wrapped, low), high)

@@ -1,0 +1,64 @@
+"""Where in the user's program something was written: takes the running stack, hands on a `SourceLine`.
+
+Frames inside the package itself are passed over by their file's path, so the line found is the user's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import linecache
+import os
+import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import NamedTuple
+
+PACKAGE_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+class SourceLine(NamedTuple):
+    """One line of a user's program."""
+
+    file: str
+    line: int
+    function: str
+
+    @property
+    def text(self) -> str:
+        """The line as it stands in the file, stripped; empty when the file can't be read."""
+        return linecache.getline(self.file, self.line).strip()
+
+    def __str__(self) -> str:
+        where = f'File "{self.file}", line {self.line}, in {self.function}'
+        return f"{where}\n    {self.text}" if self.text else where
+
+
+_inherited: ContextVar[SourceLine | None] = ContextVar("symnet_source", default=None)
+
+
+def user_line() -> SourceLine | None:
+    """The nearest line on the stack that is not symnet's own; inside `inherit`, the line given there."""
+    inherited = _inherited.get()
+    if inherited is not None:
+        return inherited
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if not code.co_filename.startswith(PACKAGE_FOLDER):
+            return SourceLine(code.co_filename, frame.f_lineno, code.co_name)
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+@contextlib.contextmanager
+def inherit(source: SourceLine | None) -> Iterator[None]:
+    """Give every node that is made inside the block this line: for nodes that stand for the user's.
+
+    The gradient of an expression and what a rewrite puts in its place belong to the line of the
+    expression, not to the line that asked for the gradient or the compilation.
+    """
+    token = _inherited.set(source)
+    try:
+        yield
+    finally:
+        _inherited.reset(token)

@@ -1,0 +1,1 @@
+"""What ops mean, one family a file: shape rule, NumPy meaning, gradient."""

@@ -1,0 +1,611 @@
+"""Indexing: takes a tensor and what stands between the brackets, hands on the entries, or the tensor changed.
+
+`x[...]` becomes at most three ops: a basic subtensor (integers and slices), a gather by integer arrays,
+and new axes. `set_subtensor` and `inc_subtensor` take such an expression apart again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from symnet.errors import GraphError, IndexingError
+from symnet.graph import dims
+from symnet.graph.dims import UNKNOWN, Dimension, Shape
+from symnet.graph.op import DISCONNECTED, ZERO, HostValue, Mismatch, Op, ShapeContext
+from symnet.graph.types import DISCRETE_DTYPES, INTEGER_DTYPES
+from symnet.graph.variable import Apply, Constant, Variable
+from symnet.ops.basic import as_tensor_variable, constant
+from symnet.ops.elementwise import broadcast_shape, cast, unbroadcast
+from symnet.ops.shape import DimShuffle, dimshuffle, shape_padleft, zeros_like
+
+#: Stands in a template for an index that is the op's next input.
+INPUT = "input"
+Bound = int | str | None
+#: One axis of a basic index: an integer (or INPUT), or ("slice", start, stop, step).
+Entry = int | str | tuple[str, Bound, Bound, int]
+Template = tuple[Entry, ...]
+
+
+def bind_template(template: Template, values: Sequence[Any]) -> list[Any]:
+    """The template's entries with INPUT replaced by the values, in order: numbers and (start, stop, step)."""
+    supply = iter(values)
+
+    def bound(part: Bound) -> Any:
+        return next(supply) if part == INPUT else part
+
+    return [
+        (bound(entry[1]), bound(entry[2]), entry[3]) if isinstance(entry, tuple) else bound(entry)
+        for entry in template
+    ]
+
+
+def numpy_index(template: Template, values: Sequence[Any]) -> tuple[Any, ...]:
+    """The template as an index that NumPy takes."""
+    return tuple(
+        slice(*entry) if isinstance(entry, tuple) else entry
+        for entry in bind_template(template, [int(each) for each in values])
+    )
+
+
+def _template_text(template: Template) -> str:
+    def bound(part: Bound) -> str:
+        return "" if part is None else str(part)
+
+    parts = []
+    for entry in template:
+        if isinstance(entry, tuple):
+            step = f":{entry[3]}" if entry[3] != 1 else ""
+            parts.append(f"{bound(entry[1])}:{bound(entry[2])}{step}")
+        else:
+            parts.append(str(entry))
+    return ", ".join(parts)
+
+
+def subtensor_shape(template: Template, shape: Shape, values: Sequence[HostValue]) -> Shape:
+    """The shape of a basic index; refuses an integer that is known to lie outside its axis."""
+    numbers = [UNKNOWN if v is None or isinstance(v, tuple) else v for v in values]
+    result: list[Dimension] = []
+    for axis, entry in enumerate(bind_template(template, numbers)):
+        length = shape[axis]
+        if isinstance(entry, tuple):
+            result.append(dims.slice_bounds(length, *entry)[1])
+        elif isinstance(entry, int) and isinstance(length, int) and not -length <= entry < length:
+            raise Mismatch(f"index {entry} is outside axis {axis}, which has length {length}")
+    return (*result, *shape[len(template) :])
+
+
+class _Basic(Op):
+    """What basic indexing and its assignment share: a template, and inputs for its symbolic parts."""
+
+    properties = ("template",)
+    can_fail = True
+    first_index = 1
+
+    def __init__(self, template: Template) -> None:
+        self.template = template
+
+    @property
+    def value_inputs(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The symbolic parts of the index."""
+        return tuple(range(self.first_index, 129))
+
+    def dtypes(self, *inputs: Variable) -> Sequence[str]:
+        """The tensor's dtype."""
+        return [inputs[0].dtype]
+
+
+class Subtensor(_Basic):
+    """Integers and slices: inputs are the tensor and the index's symbolic parts (integer scalars)."""
+
+    def __str__(self) -> str:
+        return f"subtensor[{_template_text(self.template)}]"
+
+    def shapes(
+        self,
+        inputs: Sequence[Variable],
+        shapes: Sequence[Shape],
+        values: Sequence[HostValue],
+        context: ShapeContext,
+    ) -> Sequence[Shape]:
+        """Axes with an integer go; slices are clipped."""
+        return [subtensor_shape(self.template, shapes[0], values[1:])]
+
+    def numpy(self, node: Apply, *inputs: np.ndarray[Any, Any]) -> Any:
+        """NumPy's basic indexing."""
+        return np.asarray(inputs[0][numpy_index(self.template, inputs[1:])])
+
+    def gradient(self, node: Apply, output_gradients: Sequence[Variable]) -> Sequence[Any]:
+        """Zeros with the gradient added at the index."""
+        x, *rest = node.inputs
+        if x.dtype in DISCRETE_DTYPES:
+            return [ZERO, *[DISCONNECTED] * len(rest)]
+        scattered = IncSubtensor(self.template, False)(zeros_like(x), output_gradients[0], *rest)
+        return [scattered, *[DISCONNECTED] * len(rest)]
+
+    def host_values(
+        self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]
+    ) -> HostValue:
+        """An entry or a slice of a known vector."""
+        content = values[0]
+        if not isinstance(content, tuple):
+            return None
+        found = bind_template(self.template, values[1:])
+        if not found:
+            return content
+        parts = found[0] if isinstance(found[0], tuple) else (found[0],)
+        if not all(part is None or isinstance(part, int) for part in parts):
+            return None
+        if isinstance(found[0], tuple):
+            return content[slice(*found[0])]
+        return content[found[0]] if -len(content) <= found[0] < len(content) else None
+
+
+class IncSubtensor(_Basic):
+    """A tensor whose entries at a basic index are increased by, or (`set_`) replaced with, another's."""
+
+    properties = ("template", "set_")
+    first_index = 2
+
+    def __init__(self, template: Template, set_: bool) -> None:
+        super().__init__(template)
+        self.set_ = set_
+
+    def __str__(self) -> str:
+        return f"{'set' if self.set_ else 'inc'}_subtensor[{_template_text(self.template)}]"
+
+    def convert(self, *inputs: Any) -> Sequence[Variable]:
+        """The value in the tensor's dtype."""
+        x, y, *rest = (as_tensor_variable(each) for each in inputs)
+        return [x, cast(y, x.dtype), *rest]
+
+    def shapes(
+        self,
+        inputs: Sequence[Variable],
+        shapes: Sequence[Shape],
+        values: Sequence[HostValue],
+        context: ShapeContext,
+    ) -> Sequence[Shape]:
+        """The tensor's shape; the value must fit the index, or broadcast to it."""
+        target = subtensor_shape(self.template, shapes[0], values[2:])
+        check_value_fits(inputs[1], shapes[1], target, context)
+        return [shapes[0]]
+
+    def numpy(self, node: Apply, *inputs: np.ndarray[Any, Any]) -> Any:
+        """A copy with the part assigned."""
+        result = inputs[0].copy()
+        where = numpy_index(self.template, inputs[2:])
+        result[where] = inputs[1] if self.set_ else result[where] + inputs[1]
+        return result
+
+    def gradient(self, node: Apply, output_gradients: Sequence[Variable]) -> Sequence[Any]:
+        """The value gets the gradient at the index; the tensor all of it, or none there when replaced."""
+        x, y, *rest = node.inputs
+        lost = [DISCONNECTED] * len(rest)
+        if x.dtype in DISCRETE_DTYPES:
+            return [ZERO, ZERO, *lost]
+        g = output_gradients[0]
+        at_index = Subtensor(self.template)(g, *rest)
+        nothing = constant(np.asarray(0, dtype=g.dtype))
+        through = IncSubtensor(self.template, True)(g, nothing, *rest) if self.set_ else g
+        return [through, unbroadcast(at_index, y), *lost]
+
+
+def check_value_fits(
+    value: Variable, value_shape: Shape, target: Shape, context: ShapeContext
+) -> None:
+    """Refuse a value that neither has the target's shape nor broadcasts to it by its type."""
+    if len(value_shape) > len(target):
+        raise Mismatch(f"a value of {len(value_shape)} axes for an index of {len(target)}")
+    for axis in range(1, len(value_shape) + 1):
+        if value.type.shape[-axis] != 1:
+            asked = f"the value's length of axis {len(value_shape) - axis} does not fit the index"
+            context.equal(value_shape[-axis], target[-axis], asked)
+
+
+class _Advanced(Op):
+    """What gathering and scattering by integer arrays share: the axes that the arrays index."""
+
+    properties = ("axes",)
+    can_fail = True
+
+    def __init__(self, axes: tuple[int, ...]) -> None:
+        self.axes = axes
+
+    def dtypes(self, *inputs: Variable) -> Sequence[str]:
+        """The tensor's dtype."""
+        return [inputs[0].dtype]
+
+    @property
+    def adjacent(self) -> bool:
+        """Whether the indexed axes are neighbours: then the arrays' axes take their place, else the front."""
+        return self.axes == tuple(range(self.axes[0], self.axes[0] + len(self.axes)))
+
+    @property
+    def place(self) -> int:
+        """The first axis of the result that comes from the index arrays."""
+        return self.axes[0] if self.adjacent else 0
+
+    def gathered_shape(
+        self, shape: Shape, indices: Sequence[Variable], index_shapes: Sequence[Shape], context: ShapeContext
+    ) -> Shape:
+        """The shape of `x[arrays]`."""
+        common = broadcast_shape(indices, index_shapes, context)
+        kept = [n for axis, n in enumerate(shape) if axis not in self.axes]
+        return (*kept[: self.place], *common, *kept[self.place :])
+
+    def numpy_where(self, ndim: int, indices: Sequence[np.ndarray[Any, Any]]) -> tuple[Any, ...]:
+        """The index for NumPy."""
+        where: list[Any] = [slice(None)] * ndim
+        for axis, index in zip(self.axes, indices, strict=True):
+            where[axis] = index
+        return tuple(where)
+
+
+class AdvancedSubtensor(_Advanced):
+    """Entries gathered by integer arrays (broadcast together) along some axes: `x[:, rows, columns]`."""
+
+    def __str__(self) -> str:
+        return f"gather{{axes={self.axes}}}"
+
+    def shapes(
+        self,
+        inputs: Sequence[Variable],
+        shapes: Sequence[Shape],
+        values: Sequence[HostValue],
+        context: ShapeContext,
+    ) -> Sequence[Shape]:
+        """The arrays' common shape in the place of the indexed axes."""
+        return [self.gathered_shape(shapes[0], inputs[1:], shapes[1:], context)]
+
+    def numpy(self, node: Apply, *inputs: np.ndarray[Any, Any]) -> Any:
+        """NumPy's advanced indexing."""
+        return inputs[0][self.numpy_where(inputs[0].ndim, inputs[1:])]
+
+    def gradient(self, node: Apply, output_gradients: Sequence[Variable]) -> Sequence[Any]:
+        """Zeros with the gradient added at the indices, as often as each comes."""
+        x, *indices = node.inputs
+        lost = [DISCONNECTED] * len(indices)
+        if x.dtype in DISCRETE_DTYPES:
+            return [ZERO, *lost]
+        scatter = AdvancedIncSubtensor(self.axes, False)
+        return [scatter(zeros_like(x), output_gradients[0], *indices), *lost]
+
+
+class AdvancedIncSubtensor(_Advanced):
+    """A tensor with values added (each index as often as it comes) or set (the last wins) at integer arrays."""
+
+    properties = ("axes", "set_")
+
+    def __init__(self, axes: tuple[int, ...], set_: bool) -> None:
+        super().__init__(axes)
+        self.set_ = set_
+
+    def __str__(self) -> str:
+        return f"{'set' if self.set_ else 'inc'}_gathered{{axes={self.axes}}}"
+
+    def convert(self, *inputs: Any) -> Sequence[Variable]:
+        """The value in the tensor's dtype."""
+        x, y, *rest = (as_tensor_variable(each) for each in inputs)
+        return [x, cast(y, x.dtype), *rest]
+
+    def shapes(
+        self,
+        inputs: Sequence[Variable],
+        shapes: Sequence[Shape],
+        values: Sequence[HostValue],
+        context: ShapeContext,
+    ) -> Sequence[Shape]:
+        """The tensor's shape; the value must fit what the arrays gather."""
+        target = self.gathered_shape(shapes[0], inputs[2:], shapes[2:], context)
+        check_value_fits(inputs[1], shapes[1], target, context)
+        return [shapes[0]]
+
+    def numpy(self, node: Apply, *inputs: np.ndarray[Any, Any]) -> Any:
+        """A copy, with `numpy.add.at` or an assignment."""
+        result = inputs[0].copy()
+        where = self.numpy_where(result.ndim, inputs[2:])
+        if self.set_:
+            result[where] = inputs[1]
+        else:
+            np.add.at(result, where, inputs[1])
+        return result
+
+    def gradient(self, node: Apply, output_gradients: Sequence[Variable]) -> Sequence[Any]:
+        """The value gets what lies at the indices; the tensor all, or none there when replaced."""
+        x, y, *indices = node.inputs
+        lost = [DISCONNECTED] * len(indices)
+        if x.dtype in DISCRETE_DTYPES:
+            return [ZERO, ZERO, *lost]
+        g = output_gradients[0]
+        at_index = AdvancedSubtensor(self.axes)(g, *indices)
+        nothing = constant(np.asarray(0, dtype=g.dtype))
+        through = AdvancedIncSubtensor(self.axes, True)(g, nothing, *indices) if self.set_ else g
+        return [through, unbroadcast(at_index, y), *lost]
+
+
+class Nonzero(Op):
+    """The places of a tensor's nonzero entries: one int64 vector for each axis, in C order."""
+
+    def dtypes(self, *inputs: Variable) -> Sequence[str]:
+        """int64 for each axis."""
+        return ["int64"] * inputs[0].ndim
+
+    def shapes(
+        self,
+        inputs: Sequence[Variable],
+        shapes: Sequence[Shape],
+        values: Sequence[HostValue],
+        context: ShapeContext,
+    ) -> Sequence[Shape]:
+        """As many entries as the data says, at most all."""
+        length = context.data_dependent(inputs[0], dims.multiply(*shapes[0]))
+        return [(length,)] * len(shapes[0])
+
+    def numpy(self, node: Apply, *inputs: np.ndarray[Any, Any]) -> Any:
+        """`numpy.nonzero`."""
+        return tuple(each.astype("int64") for each in np.nonzero(inputs[0]))
+
+    def gradient(self, node: Apply, output_gradients: Sequence[Variable]) -> Sequence[Any]:
+        """Places have no gradient."""
+        return [ZERO]
+
+    def __str__(self) -> str:
+        return "nonzero"
+
+
+def nonzero(x: Any, return_matrix: bool = False) -> Any:
+    """The places of the nonzero entries: a tuple of int64 vectors, or one matrix of them.
+
+    Raises
+    ------
+    GraphError
+        For a scalar.
+    """
+    variable = as_tensor_variable(x)
+    if variable.ndim == 0:
+        raise GraphError("nonzero of a scalar", [variable])
+    places = tuple(Nonzero().make_node(variable).outputs)
+    if return_matrix:
+        from symnet.ops.shape import stack
+
+        return stack(list(places))
+    return places
+
+
+# --- what stands between the brackets --------------------------------------------------------------
+
+
+def take(x: Any, indices: Any, axis: int | None = None, mode: str = "raise") -> Variable:
+    """Slices of a tensor along an axis (of the flattened tensor when None) by an integer array."""
+    from symnet.ops.basic import normalize_axis
+    from symnet.ops.shape import flatten
+
+    variable, where = as_tensor_variable(x), as_tensor_variable(indices)
+    if mode != "raise":
+        where = _moded(where, variable, axis, mode)
+    if axis is None:
+        variable, axis = flatten(variable), 0
+    axis = normalize_axis(axis, variable.ndim, "take", [variable])
+    return index(variable, (slice(None),) * axis + (where,))
+
+
+def _moded(where: Variable, variable: Variable, axis: int | None, mode: str) -> Variable:
+    from symnet.ops import elementwise_table as table
+    from symnet.ops.shape import flatten, length_of
+
+    if mode not in ("clip", "wrap"):
+        raise GraphError(f'take with mode {mode!r}: "raise", "clip" or "wrap" are expected')
+    length = length_of(flatten(variable), 0) if axis is None else length_of(variable, axis)
+    if mode == "wrap":
+        return table.mod(where, length)  # type: ignore[no-any-return]
+    return table.clip(where, 0, length - 1)  # type: ignore[no-any-return, operator]
+
+
+def _is_array_index(item: Any) -> bool:
+    if isinstance(item, Variable):
+        return item.ndim > 0
+    return isinstance(item, list | tuple) or isinstance(item, np.ndarray) and item.ndim > 0
+
+
+def _scalar_index(item: Any, x: Variable) -> Variable | int:
+    if isinstance(item, bool | np.bool_):
+        raise GraphError("a Python bool as an index", [x], hint="compare with a variable, or use an integer")
+    if isinstance(item, int | np.integer):
+        return int(item)
+    if isinstance(item, np.ndarray):
+        item = constant(item)
+    if isinstance(item, Variable):
+        if item.ndim == 0 and item.dtype in INTEGER_DTYPES:
+            return int(item.data) if isinstance(item, Constant) else item
+        raise GraphError("an index or a slice's bound is an integer scalar", [x, item])
+    raise GraphError(f"{item!r} as an index: integers, slices, None, ... and integer arrays are expected", [x])
+
+
+def index(x: Any, item: Any) -> Variable:
+    """`x[item]` with NumPy's meaning.
+
+    Parameters
+    ----------
+    x
+        A tensor.
+    item
+        Integers and integer scalars, slices of them (the step is a number), None, Ellipsis, integer
+        arrays, boolean masks; or a tuple of these.
+
+    Raises
+    ------
+    IndexingError
+        For more indices than axes, or an integer known to lie outside its axis.
+    GraphError
+        For anything else between the brackets.
+    """
+    variable = as_tensor_variable(x)
+    items = list(item) if isinstance(item, tuple) else [item]
+    items = _expand_masks(items)
+    used = sum(1 for each in items if each is not None and each is not Ellipsis)
+    if used > variable.ndim:
+        raise IndexingError(f"{used} indices for a tensor of {variable.ndim} axes", [variable])
+    ellipses = [i for i, each in enumerate(items) if each is Ellipsis]
+    if len(ellipses) > 1:
+        raise IndexingError("more than one ... in an index", [variable])
+    fill_in: list[Any] = [slice(None)] * (variable.ndim - used)
+    if ellipses:
+        items[ellipses[0] : ellipses[0] + 1] = fill_in
+    else:
+        items += fill_in
+    if any(_is_array_index(each) for each in items):
+        return _advanced(variable, items)
+    return _basic(variable, items)
+
+
+def _expand_masks(items: list[Any]) -> list[Any]:
+    expanded: list[Any] = []
+    for each in items:
+        if isinstance(each, list | tuple):
+            each = as_tensor_variable(each) if _has_variable(each) else np.asarray(each)
+            if isinstance(each, np.ndarray) and each.size == 0:
+                each = each.astype("int64")
+        if isinstance(each, np.ndarray | Variable) and each.dtype == "bool" and each.ndim:
+            places = nonzero(each) if isinstance(each, Variable) else np.nonzero(each)
+            expanded += list(places)
+        else:
+            expanded.append(each)
+    return expanded
+
+
+def _has_variable(items: Any) -> bool:
+    return any(_has_variable(i) if isinstance(i, list | tuple) else isinstance(i, Variable) for i in items)
+
+
+def _basic(x: Variable, items: list[Any]) -> Variable:
+    template: list[Entry] = []
+    inputs: list[Variable] = []
+    pattern: list[int | str] = []
+    axis = kept = 0
+
+    def bound(value: Any) -> Bound:
+        if value is None:
+            return None
+        found = _scalar_index(value, x)
+        if isinstance(found, Variable):
+            inputs.append(found)
+            return INPUT
+        return found
+
+    for each in items:
+        if each is None:
+            pattern.append("x")
+            continue
+        if isinstance(each, slice):
+            step = 1 if each.step is None else _scalar_index(each.step, x)
+            if isinstance(step, Variable):
+                raise GraphError("a symbolic step in a slice", [x, step], hint="steps are numbers")
+            if step == 0:
+                raise GraphError("a slice with step 0", [x])
+            template.append(("slice", bound(each.start), bound(each.stop), step))
+            pattern.append(kept)
+            kept += 1
+        else:
+            template.append(bound(each))  # type: ignore[arg-type]
+        axis += 1
+    while template and template[-1] == ("slice", None, None, 1):
+        template.pop()
+    if template:
+        try:
+            x = Subtensor(tuple(template))(x, *inputs)
+        except ValueError as error:
+            if "is outside axis" in str(error):
+                raise IndexingError(str(error).split("\n")[0], [x]) from None
+            raise
+    return dimshuffle(x, pattern)
+
+
+def _advanced(x: Variable, items: list[Any]) -> Variable:
+    """Slices first, then the gather on what they leave; integers beside arrays are arrays themselves."""
+    before: list[Any] = []
+    arrays: list[Variable] = []
+    axes: list[int] = []
+    axis = 0
+    for each in items:
+        if each is None or isinstance(each, slice):
+            before.append(each)
+        else:
+            before.append(slice(None))
+            array = each if isinstance(each, Variable) else constant(np.asarray(each))
+            if array.dtype not in INTEGER_DTYPES:
+                raise GraphError("an index array has integers, or bools for a mask", [x, array])
+            arrays.append(array)
+            axes.append(axis)
+        axis += 1
+    return AdvancedSubtensor(tuple(axes))(_basic(x, before), *arrays)  # type: ignore[no-any-return]
+
+
+# --- assignment ------------------------------------------------------------------------------------
+
+
+def _assign(x: Any, y: Any, set_: bool, what: str) -> Variable:
+    value = as_tensor_variable(y)
+    node = x.owner if isinstance(x, Variable) else None
+    if node is None:
+        raise GraphError(
+            f"{what} changes an indexed part, such as x[2:4]", [x] if isinstance(x, Variable) else [repr(x)]
+        )
+    op = node.op
+    if value.ndim > x.ndim:
+        raise GraphError(f"{what}: a value of {value.ndim} axes for a part of {x.ndim}", [x, value])
+    if isinstance(op, Subtensor):
+        return IncSubtensor(op.template, set_)(node.inputs[0], value, *node.inputs[1:])  # type: ignore[no-any-return]
+    if isinstance(op, AdvancedSubtensor):
+        base = node.inputs[0]
+        changed = AdvancedIncSubtensor(op.axes, set_)(base, value, *node.inputs[1:])
+        inner = base.owner.op if base.owner is not None else None
+        if isinstance(inner, Subtensor) or isinstance(inner, DimShuffle) and "x" in inner.pattern:
+            return _assign(base, changed, True, what)
+        return changed  # type: ignore[no-any-return]
+    if isinstance(op, DimShuffle):
+        inverse: list[int | str] = ["x"] * op.input_ndim
+        for position, axis in enumerate(op.pattern):
+            if isinstance(axis, int):
+                inverse[axis] = position
+        moved = dimshuffle(shape_padleft(value, x.ndim - value.ndim), inverse) if x.ndim else value
+        return _assign(node.inputs[0], moved, set_, what)
+    raise GraphError(f"{what} changes an indexed part, such as x[2:4]", [x])
+
+
+def set_subtensor(x: Any, y: Any, inplace: bool = False, tolerate_inplace_aliasing: bool = False) -> Variable:
+    """The tensor that `x` is a part of, with that part replaced: `set_subtensor(v[2:4], y)` has v's shape.
+
+    Parameters
+    ----------
+    x
+        An indexed tensor.
+    y
+        The new entries: of `x`'s shape or broadcasting to it, converted to its dtype.
+
+    Raises
+    ------
+    GraphError
+        When `x` is not an indexed tensor, or `y` has more axes.
+
+    >>> import symnet.tensor as T
+    >>> v = T.constant([1, 2, 3, 4])
+    >>> T.set_subtensor(v[1:3], 0).eval().tolist()
+    [1, 0, 0, 4]
+    """
+    return _assign(x, y, True, "set_subtensor")
+
+
+def inc_subtensor(
+    x: Any,
+    y: Any,
+    inplace: bool = False,
+    set_instead_of_inc: bool = False,
+    tolerate_inplace_aliasing: bool = False,
+) -> Variable:
+    """The tensor that `x` is a part of, with `y` added to that part; repeated indices add each time."""
+    return _assign(x, y, set_instead_of_inc, "inc_subtensor")
+
+

@@ -1,0 +1,1 @@
+"""Rewriting: rules as data, an engine that applies them, one list of passes."""
