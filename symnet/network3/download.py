@@ -3,11 +3,9 @@ Each is checked by its SHA-256 before it gets its name, so the folder never hold
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.client
 import os
-import tempfile
 import urllib.error
 import urllib.request
 import zlib
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from symnet.network3.errors import DataError
+from symnet.network3.files import written_whole
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -87,21 +86,6 @@ def _fetch(address: str, facts: FileFacts, timeout: float) -> bytes:
     return packed
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Write beside `path` and rename, so that `path` is whole or absent at every moment."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-
-
 def fetch_mnist(
     folder: str | os.PathLike[str] | None = None,
     mirrors: Sequence[str] = MIRRORS,
@@ -121,7 +105,9 @@ def fetch_mnist(
             path = target / name
             if path.exists() and _fault(path.read_bytes(), facts) is None:
                 continue
-            _write_atomically(path, _from_mirrors(name, facts, mirrors, timeout))
+            packed = _from_mirrors(name, facts, mirrors, timeout)
+            with written_whole(path) as stream:
+                stream.write(packed)
     except OSError as error:
         raise DataError(f"MNIST can't be kept in {target}: {error}") from error
     return target

@@ -139,7 +139,7 @@ def test_a_write_that_fails_leaves_nothing_half_written(tmp_path, mirror, monkey
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(os, "replace", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(DataError, match="disk full"):
         fetch_mnist(tmp_path, [mirror.address], FACTS)
     assert os.listdir(tmp_path) == []
