@@ -28,6 +28,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from symnet.errors import CacheWarning
+
 VERSION = 1
 DEFAULT_LIMIT = 1 << 30
 
@@ -44,10 +46,6 @@ _KEPT_SHARE = 0.8
 
 #: Causes that were warned of in this process.
 _warned: dict[str, object] = {}
-
-
-class CacheWarning(UserWarning):
-    """The cache of compiled code can't be used as it should be; work goes on without it."""
 
 
 class _Untrusted(Exception):

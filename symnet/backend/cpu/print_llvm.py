@@ -16,6 +16,7 @@ from symnet.backend.cpu.scalar_llvm import ScalarPrinter, llvm_type
 from symnet.compile import nest
 from symnet.compile.library import Function
 from symnet.compile.nest import Expression, Literal, Statement
+from symnet.errors import CompileError
 
 STATUS = "status"
 _INT32 = ir.IntType(32)
@@ -36,7 +37,7 @@ def print_nest(module: ir.Module, kernel: nest.Nest) -> ir.Function:
 
     Raises
     ------
-    TypeError
+    CompileError
         When an expression has no meaning in the dialect (an operation on a dtype that lacks it, a name
         or a buffer that the nest does not have); names the kernel and its comments.
     """
@@ -58,11 +59,9 @@ def print_nest(module: ir.Module, kernel: nest.Nest) -> ir.Function:
     try:
         if printer.block(kernel.body):
             printer.builder.ret(_INT32(0))
-    except (TypeError, KeyError) as error:
-        covers = "".join(f"\n  {comment}" for comment in kernel.comments)
-        raise TypeError(
-            f"kernel {kernel.name} can't be printed as LLVM IR: {error}{covers}"
-        ) from error
+    except TypeError as error:
+        covers = [f"in: {comment}" for comment in kernel.comments]
+        raise CompileError(f"kernel {kernel.name} can't be printed: {error}", covers) from error
     return function
 
 
