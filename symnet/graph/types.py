@@ -203,8 +203,9 @@ class TensorType:
                 if array.dtype.kind in "biu" and bool(np.all(converted == array)):
                     return converted
         raise InputTypeError(
-            f"expected {self}, got {array.dtype} {'array of shape ' + str(array.shape) if array.ndim else value!r}:"
-            " converting it would lose precision",
+            f"expected {self}, got {array.dtype} "
+            + (f"of shape {array.shape}" if array.ndim else repr(value))
+            + ": converting it would lose precision",
             hint=f"pass numpy.asarray(value, dtype={self.dtype!r}), or function(..., allow_input_downcast=True)",
         )
 

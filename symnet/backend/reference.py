@@ -1,0 +1,123 @@
+"""The reference: takes a graph and values, runs each op's NumPy meaning, hands on results.
+
+It is the oracle that compiled code is held against. Before an op runs its shape rule is asked, so
+that shapes are refused with the user's line, and afterwards its results are held against that rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from symnet.compile.shared import SharedVariable
+from symnet.errors import IndexingError, ShapeError, SymnetError
+from symnet.graph.dims import Unknown
+from symnet.graph.function_graph import FunctionGraph
+from symnet.graph.op import HostValue, Mismatch, ShapeContext
+from symnet.graph.variable import Apply, Constant, Variable
+
+_CONTEXT = ShapeContext()
+
+
+def integer_content(array: np.ndarray[Any, Any]) -> HostValue:
+    """The content of a small integer array, as shape rules read it."""
+    if array.dtype.kind not in "biu" or array.ndim > 1 or array.size > 64:
+        return None
+    return int(array) if array.ndim == 0 else tuple(int(each) for each in array)
+
+
+def apply_op(node: Apply, inputs: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+    """A node's results by its op's NumPy meaning.
+
+    Raises
+    ------
+    ShapeError, IndexingError
+        When the operands do not fit, with the node's line.
+    """
+    op = node.op
+    values: list[HostValue] = [None] * len(inputs)
+    for position in op.value_inputs:
+        if position < len(inputs):
+            values[position] = integer_content(inputs[position])
+    try:
+        shapes = op.shapes(node.inputs, [each.shape for each in inputs], values, _CONTEXT)
+    except Mismatch as mismatch:
+        kind: type[SymnetError] = IndexingError if "outside axis" in str(mismatch) else ShapeError
+        raise kind(f"{op}: {mismatch}", _operands(node, inputs), node.source) from None
+    try:
+        found = op.numpy(node, *inputs)
+    except SymnetError:
+        raise
+    except IndexError as error:
+        raise IndexingError(f"{op}: {error}", _operands(node, inputs), node.source) from None
+    except (ValueError, TypeError, ZeroDivisionError, AssertionError) as error:
+        raise ShapeError(f"{op}: {error}", _operands(node, inputs), node.source) from error
+    results = [np.asarray(each) for each in (found if isinstance(found, tuple) else (found,))]
+    for output, result, shape in zip(node.outputs, results, shapes, strict=True):
+        _check(node, output, result, shape)
+    return results
+
+
+def _operands(node: Apply, inputs: Sequence[np.ndarray[Any, Any]]) -> list[str]:
+    from symnet.errors import describe
+
+    return [
+        f"operand {position}: {describe(variable)}, here of shape {array.shape}"
+        for position, (variable, array) in enumerate(zip(node.inputs, inputs, strict=True))
+    ]
+
+
+def _check(node: Apply, output: Variable, result: np.ndarray[Any, Any], shape: Sequence[Any]) -> None:
+    if result.dtype.name != output.dtype or result.ndim != output.ndim:
+        raise SymnetError(
+            f"{node.op}: its meaning gave {result.dtype} {result.shape}, its type says {output.type}",
+            node.inputs,
+            node.source,
+        )
+    for expected, have in zip(shape, result.shape, strict=True):
+        if not isinstance(expected, Unknown) and expected != have:
+            raise SymnetError(
+                f"{node.op}: its meaning gave shape {result.shape}, its shape rule {tuple(shape)}",
+                node.inputs,
+                node.source,
+            )
+
+
+class ReferenceExecutor:
+    """Runs a graph by NumPy, one op after the other."""
+
+    def __init__(
+        self, graph: FunctionGraph, arguments: int, outputs: int, updates: list[SharedVariable]
+    ) -> None:
+        self.arguments = graph.inputs[:arguments]
+        self.shared = [each for each in graph.inputs[arguments:] if isinstance(each, SharedVariable)]
+        self.outputs = graph.outputs[:outputs]
+        self.update_values = graph.outputs[outputs:]
+        self.updates = updates
+        self.order = graph.toposort()
+        self.kernels: list[Any] = []
+        self.report: dict[str, Any] = {"mode": "reference", "nodes": len(self.order)}
+
+    def run(self, values: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+        """The outputs; shared variables are updated only after everything was computed."""
+        with ExitStack() as locks:
+            for variable in sorted(self.shared, key=lambda each: each.container.order):
+                locks.enter_context(variable.container.lock)
+            known: dict[Variable, np.ndarray[Any, Any]] = dict(zip(self.arguments, values, strict=True))
+            for variable in self.shared:
+                known[variable] = variable.container.array
+
+            def value(variable: Variable) -> np.ndarray[Any, Any]:
+                return variable.data if isinstance(variable, Constant) else known[variable]
+
+            for node in self.order:
+                results = apply_op(node, [value(each) for each in node.inputs])
+                known.update(zip(node.outputs, results, strict=True))
+            outputs = [np.array(value(each)) for each in self.outputs]
+            new_values = [np.array(value(each), order="C") for each in self.update_values]
+            for variable, new in zip(self.updates, new_values, strict=True):
+                variable.container.replace(variable.type.filter(new))
+        return outputs

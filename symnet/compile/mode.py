@@ -1,0 +1,98 @@
+"""Modes: takes a mode's name (or Theano's Mode), hands on what rewrites and runs a graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from symnet.config import config
+from symnet.errors import GraphError
+
+if TYPE_CHECKING:
+    from symnet.compile.shared import SharedVariable
+    from symnet.graph.function_graph import FunctionGraph
+
+_THEANO_NAMES = {
+    "FAST_RUN": "default",
+    "FAST_COMPILE": "default",
+    "Mode": "default",
+    "DebugMode": "reference",
+    "DEBUG_MODE": "reference",
+}
+_LINKERS = ("cvm", "cvm_nogc", "vm", "vm_nogc", "c", "c|py", "py", "c&py", "auto")
+
+
+class Mode:
+    """How a function is made and run.
+
+    Parameters
+    ----------
+    linker
+        "default" (rewritten and compiled) or "reference" (as written, every op by NumPy). Theano's
+        linkers mean "default".
+    optimizer
+        None or "None" leaves the graph as it is written; anything else rewrites it.
+    """
+
+    def __init__(self, linker: Any = "default", optimizer: Any = "default") -> None:
+        self.linker = "default" if linker in _LINKERS or linker is None else linker
+        if self.linker not in ("default", "reference"):
+            raise GraphError(f'Mode with linker {linker!r}: "default" or "reference" are expected')
+        self.rewrites = optimizer not in (None, "None") and self.linker == "default"
+
+    def rewrite(self, graph: FunctionGraph) -> Any:
+        """Rewrite a graph that the caller owns, in place; hands back the report."""
+        if not self.rewrites:
+            return None
+        from symnet.rewrite.pipeline import rewrite
+
+        return rewrite(graph)
+
+    def executor(
+        self,
+        graph: FunctionGraph,
+        arguments: int,
+        outputs: int,
+        updates: list[SharedVariable],
+        name: str | None,
+    ) -> Any:
+        """What runs the graph: its first `arguments` inputs are the call's, its first `outputs` ends the results."""
+        if self.linker == "reference":
+            from symnet.backend.reference import ReferenceExecutor
+
+            return ReferenceExecutor(graph, arguments, outputs, updates)
+        from symnet.compile.call import CompiledExecutor
+
+        return CompiledExecutor(graph, arguments, outputs, updates, name)
+
+    def including(self, *names: str) -> Mode:
+        """This mode (Theano's programs name optimisations to include)."""
+        return self
+
+    excluding = including
+
+    def __repr__(self) -> str:
+        return f"Mode({self.linker!r})"
+
+
+def resolve_mode(mode: Any) -> Mode:
+    """The mode that a `mode=` argument means.
+
+    Raises
+    ------
+    GraphError
+        For a name that is no mode.
+    """
+    if isinstance(mode, Mode):
+        return mode
+    if mode is None:
+        mode = config.mode
+    if isinstance(mode, str):
+        linker = _THEANO_NAMES.get(mode, mode)
+        if linker in ("default", "reference"):
+            return Mode(linker)
+    raise GraphError(f'mode {mode!r}: "default" or "reference" are expected')
+
+
+def get_default_mode() -> Mode:
+    """The mode of a function that names none."""
+    return resolve_mode(None)
