@@ -65,7 +65,7 @@ def literal_array(value: Any, dtype: str | None = None) -> np.ndarray[Any, Any]:
             return np.asarray(value, dtype="float32")
         with np.errstate(over="ignore"):
             short = np.float32(value)
-        exact = short == value or value != value
+        exact = float(short) == value or value != value
         return np.asarray(value, dtype="float32" if exact else "float64")
     return np.asarray(value)
 
