@@ -1,0 +1,125 @@
+"""Evaluates every case by Theano 1.0.5 and writes recorded.json: numbers and names alone.
+
+Run under a Python that has Theano, from the folder `tests`: `python -m oracle.record`. Nothing else
+needs Theano.
+"""
+
+import json
+import os
+import sys
+import warnings
+
+os.environ["THEANO_FLAGS"] = (
+    "floatX=float64,device=cpu,optimizer=None,linker=py,mode=Mode,"
+    + os.environ.get("THEANO_FLAGS", "")
+)
+
+import theano  # noqa: E402
+import theano.tensor as T  # noqa: E402
+import theano.tensor.nnet.conv  # noqa: E402
+import theano.tensor.shared_randomstreams  # noqa: E402
+import theano.tensor.signal.pool  # noqa: E402
+
+from oracle.evaluate import (  # noqa: E402
+    differentiated,
+    error_name,
+    make_variables,
+    numbers,
+    plain,
+    scope,
+    weighted,
+)
+from oracle.expressions import CASES  # noqa: E402
+from oracle.inputs import broadcastable, fingerprint, values, weights  # noqa: E402
+
+PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "recorded.json")
+
+
+def run(inputs, outputs, arguments, optimised):
+    """The outputs' values: by Theano's Python code, or by its C code where that is all it has."""
+    optimizer = "fast_run" if optimised else None
+    try:
+        function = theano.function(
+            inputs, outputs, mode=theano.Mode("py", optimizer), on_unused_input="ignore"
+        )
+        return function(*arguments)
+    except (NotImplementedError, theano.gof.utils.MethodNotDefined):
+        function = theano.function(
+            inputs, outputs, mode=theano.Mode("c|py", optimizer), on_unused_input="ignore"
+        )
+        return function(*arguments)
+
+
+def failed(stage, error):
+    """The record of an error."""
+    return {"stage": stage, "error": error_name(error), "class": type(error).__name__}
+
+
+def array_record(array, variable):
+    """The record of an array."""
+    return {
+        "dtype": str(array.dtype),
+        "shape": list(array.shape),
+        "broadcastable": list(variable.broadcastable),
+        "values": numbers(array),
+    }
+
+
+def record(case):
+    """What Theano says of one case."""
+    theano.config.floatX = case["floatX"]
+    variables = make_variables(T, case, broadcastable)
+    try:
+        expression = eval(case["expression"], scope(theano, T, variables))
+    except Exception as error:
+        return failed("build", error)
+    if not isinstance(expression, theano.Variable):
+        return {"python": plain(expression)}
+    inputs = list(variables.values())
+    arguments = [values(case, name) for name in variables]
+    try:
+        value = run(inputs, expression, arguments, case["optimised"])
+    except Exception as error:
+        return failed("run", error)
+    result = array_record(value, expression)
+    wrt = differentiated(case, expression.dtype)
+    if wrt:
+        result["gradients"] = {}
+        factors, gradients = weighted(T, expression, variables, wrt)
+        for name, gradient in gradients.items():
+            if isinstance(gradient, Exception):
+                result["gradients"][name] = failed("gradient", gradient)
+                continue
+            try:
+                (found,) = run(
+                    inputs + [factors],
+                    [gradient],
+                    arguments + [weights(value.shape, expression.dtype)],
+                    case["optimised"],
+                )
+            except Exception as error:
+                result["gradients"][name] = failed("gradient", error)
+            else:
+                result["gradients"][name] = array_record(found, gradient)
+    return result
+
+
+def main():
+    """Record all cases; with arguments, print those whose name contains one of them."""
+    warnings.simplefilter("ignore")
+    wanted = sys.argv[1:]
+    if wanted:
+        for case in CASES:
+            if any(word in case["name"] for word in wanted):
+                print(case["name"], "|", case["expression"], "\n   ", json.dumps(record(case)))
+        return
+    recorded = {case["name"]: dict(record(case), fingerprint=fingerprint(case)) for case in CASES}
+    with open(PATH, "w") as stream:
+        stream.write("{\n")
+        lines = [json.dumps(name) + ": " + json.dumps(entry) for name, entry in recorded.items()]
+        stream.write(",\n".join(lines))
+        stream.write("\n}\n")
+
+
+if __name__ == "__main__":
+    main()
