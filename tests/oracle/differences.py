@@ -4,8 +4,8 @@ A difference replaces parts of what was recorded: `dtype`, `values`, `error` (th
 raised in place of Theano's), `entries` of a list, or `works` (Theano refuses, symnet computes);
 `gradients` does so by input.
 
-One difference holds for every case and is applied by the test itself: a gradient has the dtype of the
-variable that it is by, so that an update by it is accepted. Theano leaves it wider where the cost is.
+One difference holds for every case and is applied by the test itself: a gradient has the dtype of
+the variable that it is by, so that an update by it is accepted. Theano's is wider where the cost is.
 """
 
 DIFFERENCES = {}
