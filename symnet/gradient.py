@@ -21,9 +21,9 @@ from symnet.graph.types import DISCRETE_DTYPES
 from symnet.graph.variable import Apply, Constant, Variable
 from symnet.ops import elementwise_table as table
 from symnet.ops.basic import as_tensor_variable, constant
+from symnet.ops.creation import zeros_like
 from symnet.ops.elementwise import cast
 from symnet.ops.reduction import sum as total
-from symnet.ops.shape import zeros_like
 
 
 def grad(

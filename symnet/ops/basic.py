@@ -147,7 +147,7 @@ def as_tensor_variable(value: Any, name: str | None = None, ndim: int | None = N
             raise GraphError(f"a tensor of {ndim} axes is wanted", [value])
         return value
     if isinstance(value, list | tuple) and _holds_variable(value):
-        from symnet.ops.shape import stack
+        from symnet.ops.joining import stack
 
         return stack(list(value))
     return constant(value, name=name, ndim=ndim)

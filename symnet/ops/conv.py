@@ -19,7 +19,8 @@ from symnet.graph.types import FLOAT_DTYPES, INTEGER_DTYPES
 from symnet.graph.variable import Apply, Constant, Variable
 from symnet.ops.basic import as_tensor_variable, upcast
 from symnet.ops.elementwise import cast
-from symnet.ops.shape import as_length, dimshuffle, length_of, specify_shape
+from symnet.ops.shape import as_length, dimshuffle, length_of
+from symnet.ops.shape_promises import specify_shape
 
 Array = np.ndarray[Any, Any]
 Pair = tuple[int, int]

@@ -207,8 +207,9 @@ def unbroadcast(gradient: Variable, like: Variable) -> Variable:
     gradient = as_tensor_variable(gradient)
     if gradient.ndim == like.ndim and gradient.broadcastable == like.broadcastable:
         return gradient
+    from symnet.ops.creation import fill
     from symnet.ops.reduction import sum as reduce_sum
-    from symnet.ops.shape import dimshuffle, fill
+    from symnet.ops.shape import dimshuffle
 
     if gradient.ndim < like.ndim or any(
         mine and not its

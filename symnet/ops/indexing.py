@@ -18,8 +18,9 @@ from symnet.graph.op import DISCONNECTED, ZERO, HostValue, Mismatch, Op, ShapeCo
 from symnet.graph.types import DISCRETE_DTYPES, INTEGER_DTYPES
 from symnet.graph.variable import Apply, Constant, Variable
 from symnet.ops.basic import as_tensor_variable, constant
+from symnet.ops.creation import zeros_like
 from symnet.ops.elementwise import broadcast_shape, cast, unbroadcast
-from symnet.ops.shape import DimShuffle, dimshuffle, shape_padleft, zeros_like
+from symnet.ops.shape import DimShuffle, dimshuffle, shape_padleft
 
 #: Stands in a template for an index that is the op's next input.
 INPUT = "input"
@@ -369,7 +370,7 @@ def nonzero(x: Any, return_matrix: bool = False) -> Any:
         raise GraphError("nonzero of a scalar", [variable])
     places = tuple(Nonzero().make_node(variable).outputs)
     if return_matrix:
-        from symnet.ops.shape import stack
+        from symnet.ops.joining import stack
 
         return stack(list(places))
     return places

@@ -18,10 +18,11 @@ from symnet.graph.types import FLOAT_DTYPES, INTEGER_DTYPES
 from symnet.graph.variable import Apply, Variable
 from symnet.ops import elementwise_table as table
 from symnet.ops.basic import as_tensor_variable, upcast
+from symnet.ops.creation import arange
 from symnet.ops.elementwise import cast
 from symnet.ops.reduction import argmax
 from symnet.ops.reduction import sum as reduce_sum
-from symnet.ops.shape import arange, dimshuffle, length_of
+from symnet.ops.shape import dimshuffle, length_of
 
 Array = np.ndarray[Any, Any]
 

@@ -14,7 +14,8 @@ from symnet.ops import elementwise_table as table
 from symnet.ops.basic import as_tensor_variable
 from symnet.ops.elementwise import cast
 from symnet.ops.reduction import checked_axes, mean, var
-from symnet.ops.shape import addbroadcast, dimshuffle, length_of
+from symnet.ops.shape import dimshuffle, length_of
+from symnet.ops.shape_promises import addbroadcast
 
 
 def batch_normalization(

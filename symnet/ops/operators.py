@@ -10,8 +10,8 @@ from typing import Any
 
 from symnet.errors import GraphError
 from symnet.graph.variable import Variable
+from symnet.ops import creation, indexing, joining, linalg, reduction, shape
 from symnet.ops import elementwise_table as table
-from symnet.ops import indexing, linalg, reduction, shape
 from symnet.ops.elementwise import cast
 
 Binary = Callable[[Any, Any], Any]
@@ -156,7 +156,8 @@ _METHODS: dict[str, Callable[..., Any]] = {
         name: getattr(reduction, name)
         for name in "sum prod mean var std max min argmax argmin all any ptp".split()
     },
-    **{name: getattr(shape, name) for name in "dimshuffle flatten ravel repeat squeeze transpose".split()},
+    **{name: getattr(shape, name) for name in "dimshuffle flatten ravel squeeze transpose".split()},
+    "repeat": joining.repeat,
     "reshape": _reshape,
     "astype": cast,
     "dot": linalg.dot,
@@ -168,8 +169,8 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "round": _round,
     "copy": _copy,
     "swapaxes": _swapaxes,
-    "zeros_like": shape.zeros_like,
-    "ones_like": shape.ones_like,
+    "zeros_like": creation.zeros_like,
+    "ones_like": creation.ones_like,
     "eval": _eval,
 }
 
