@@ -1,0 +1,228 @@
+"""Takes a contraction of two strided arrays and a machine, and plans its register tile and loops.
+Hands on an LLVM function `void(A, B, C, run-time parameters...)` in vector instructions.
+
+One form serves matrix products with any transposition, batched and tensor products, and convolution
+with both its gradients: a convolution is a contraction whose two arrays overlap in their strides,
+so no patches are ever copied out.
+
+>>> from llvmlite import ir
+>>> from symnet.backend.cpu.machine import host_machine
+>>> module = ir.Module()
+>>> function = emit_contraction(module, "outer_product", Contraction("float32", (
+...     Dimension("row", 3, 1, 0, 5), Dimension("column", 5, 0, 1, 1))), host_machine())
+>>> function.name
+'outer_product'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from llvmlite import ir
+
+from .contraction_form import Contraction, Dimension
+from .contraction_plan import Loop, plan_contraction, remainder_sizes
+from .contraction_tile import Pointers, TileEmitter
+from .machine import Machine
+from .vectors import INDEX, Count
+
+__all__ = ["Contraction", "Dimension", "emit_contraction", "plan_contraction"]
+
+
+def emit_contraction(
+    module: ir.Module, name: str, contraction: Contraction, machine: Machine
+) -> ir.Function:
+    """Add function `name` to `module`: `void(T* A, T* B, T* C, i64 parameters...)`.
+
+    The run-time parameters follow in the order of `contraction.parameters`. A and B are only read,
+    and C overlaps neither. No memory is touched but the elements that the indices name. Sums are
+    taken in an order that depends on the contraction and the machine only, so results repeat; NaN
+    and infinity go through as in any order of summation.
+    """
+    plan = plan_contraction(contraction, machine)
+    pointer = ir.PointerType()
+    arguments = [pointer] * 3 + [INDEX] * len(contraction.parameters)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
+    function.attributes.add("nounwind")
+    for argument, label in zip(function.args[:3], "abc", strict=True):
+        argument.name = label
+        argument.add_attribute("noalias")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    if plan.kind != "nothing":
+        _Emitter(builder, function, contraction, plan, machine).emit()
+    builder.ret_void()
+    return function
+
+
+class _Emitter(TileEmitter):
+    """Writes one plan out: the loops round the tiles, and the tiles in them."""
+
+    def emit(self) -> None:
+        vectors = self.emit_vectors
+        a, b, c = self.function.args[:3]
+        if self.plan.swapped:
+            a, b = b, a
+        pointers = [
+            vectors.at(pointer, offset)
+            for pointer, offset in zip((a, b, c), self.plan.offsets, strict=True)
+        ]
+        self._nest(0, pointers)
+
+    # -- loops round the tile --------------------------------------------------------------------
+
+    def _nest(self, level: int, pointers: Pointers) -> None:
+        """Write loop `level` and everything inside it."""
+        plan = self.plan
+        if level == plan.pack_level and not self.packed:
+            self.packed = True
+            panel = self._pack(pointers[1])
+            self._nest(level, [pointers[0], panel, pointers[2]])
+            self.packed = False
+            return
+        if level == len(plan.loops):
+            self._tile(pointers)
+            return
+        loop = plan.loops[level]
+        if loop.role == "block":
+            self._block(loop, level, pointers)
+            return
+        extent = self.extents[loop.dimension]
+        for size, count, mask in self._segments(loop, extent):
+            self.mask = mask if loop.role == "lanes" else self.mask
+            if loop.role != "step":
+                self.sizes[loop.dimension] = size
+            pointers = self._advance(
+                loop.dimension, size, count, pointers, lambda inside: self._nest(level + 1, inside)
+            )
+        if loop.role == "lanes":
+            self.mask = None
+
+    def _segments(self, loop: Loop, extent: Count) -> list[tuple[int, Count, ir.Value | None]]:
+        """(indices taken, how often, mask of lanes) for each stretch of a loop."""
+        if isinstance(extent, int):
+            whole, rest = divmod(extent, loop.size)
+            return [(s, n, None) for s, n in ((loop.size, whole), (rest, 1)) if s and n]
+        found: list[tuple[int, Count, ir.Value | None]] = []
+        if loop.role == "step":
+            return [(1, extent, None)]
+        builder = self.builder
+        sizes = remainder_sizes(loop, self.width)
+        left: ir.Value = extent
+        for size in sizes:
+            count = builder.sdiv(left, ir.Constant(INDEX, size))
+            left = builder.sub(left, self.emit_vectors.multiply(count, size))
+            found.append((size, count, None))
+        if loop.role == "lanes":
+            mask = self.emit_vectors.first_lanes(left, self.width)
+            some = builder.zext(builder.icmp_signed(">", left, ir.Constant(INDEX, 0)), INDEX)
+            found.append((self.width, some, mask))
+        return found
+
+    def _advance(
+        self,
+        name: str,
+        size: Count,
+        count: Count,
+        pointers: Pointers,
+        body: Callable[[Pointers], None],
+    ) -> Pointers:
+        """Loop `count` times, moving the pointers by `size` indices of a dimension each time."""
+        strides = self._strides(name)
+        moving = [n for n, stride in enumerate(strides) if stride != 0]
+
+        def once(carried: list[ir.Value]) -> list[ir.Value]:
+            inside = list(pointers)
+            for n, pointer in zip(moving, carried, strict=True):
+                inside[n] = pointer
+            body(inside)
+            vectors = self.emit_vectors
+            return [vectors.at(inside[n], vectors.multiply(size, strides[n])) for n in moving]
+
+        ended = self.emit_vectors.loop(count, [pointers[n] for n in moving], once)
+        result = list(pointers)
+        for n, pointer in zip(moving, ended, strict=True):
+            result[n] = pointer
+        return result
+
+    def _block(self, loop: Loop, level: int, pointers: Pointers) -> None:
+        """Narrow a dimension for the loops inside; over a contracted one, C adds up."""
+        name, size = loop.dimension, loop.size
+        extent = self.extents[name]
+        contracted = self.dimensions[name].c == 0
+        builder, vectors = self.builder, self.emit_vectors
+        outside_first = self.is_first
+        if isinstance(extent, int):
+            whole, rest = divmod(extent, size)
+            stretches: list[tuple[Count, Count]] = [(size, whole), (rest, 1 if rest else 0)]
+        else:
+            count = builder.sdiv(extent, ir.Constant(INDEX, size))
+            left = builder.sub(extent, self.emit_vectors.multiply(count, size))
+            none = builder.icmp_signed("==", count, ir.Constant(INDEX, 0))
+            some = builder.icmp_signed(">", left, ir.Constant(INDEX, 0))
+            # With nothing to sum the tile still runs once, and writes zeros.
+            needed = builder.or_(some, none) if contracted else some
+            stretches = [(size, count), (left, builder.zext(needed, INDEX))]
+        flag: ir.Value = ir.Constant(ir.IntType(1), 1)
+        for taken, count in stretches:
+            self.extents[name] = taken
+            strides = self._strides(name)
+
+            def once(
+                carried: list[ir.Value], taken: Count = taken, strides: list[Count] = strides
+            ) -> list[ir.Value]:
+                self.is_first = carried[3] if contracted else outside_first
+                self._nest(level + 1, carried[:3])
+                moved = [
+                    vectors.at(pointer, vectors.multiply(taken, stride))
+                    for pointer, stride in zip(carried[:3], strides, strict=True)
+                ]
+                return [*moved, ir.Constant(ir.IntType(1), 0)]
+
+            *pointers, flag = vectors.loop(count, [*pointers, flag], once)
+        self.extents[name] = extent
+        self.is_first = outside_first
+
+    # -- a panel of B, its columns side by side --------------------------------------------------
+
+    def _pack(self, b: ir.Value) -> ir.Value:
+        """Copy the tile's columns of B for every contracted index into a panel on the stack."""
+        plan, vectors = self.plan, self.emit_vectors
+        chunks = self._chunks(1)
+        padded = len(chunks) * self.width
+        panel = self._panel(padded)
+
+        def copy(names: Sequence[str], source: ir.Value, target: ir.Value) -> ir.Value:
+            if not names:
+                for number, chunk in enumerate(chunks):
+                    vector = self._columns(source, 0, chunk)
+                    place = [number * self.width + lane for lane in range(self.width)]
+                    vectors.store(vector, target, place, False)
+                return vectors.at(target, padded)
+            stride = self._strides(names[0])[1]
+
+            def once(carried: list[ir.Value]) -> list[ir.Value]:
+                end = copy(names[1:], carried[0], carried[1])
+                return [vectors.at(carried[0], stride), end]
+
+            return vectors.loop(self.extents[names[0]], [source, target], once)[1]
+
+        copy(plan.contracted, b, panel)
+        return panel
+
+    def _panel(self, padded: int) -> ir.Value:
+        """Stack memory for a panel of `padded` columns; the first and largest serves them all."""
+        if self.panel is not None and self.panel[1] >= padded:
+            return self.panel[0]
+        blocked = {loop.dimension: loop.size for loop in self.plan.loops if loop.role == "block"}
+        count = padded
+        for name in self.plan.contracted:
+            extent = blocked.get(name, self.extents[name])
+            assert isinstance(extent, int)
+            count *= extent
+        with self.builder.goto_entry_block():
+            memory = self.builder.alloca(ir.ArrayType(self.element, count))
+            memory.align = 64
+            # llvmlite types a stack slot by what it holds; all else here is an opaque pointer.
+            memory.type = ir.PointerType()
+        self.panel = (memory, padded)
+        return memory
