@@ -4,8 +4,9 @@ Theano evaluates each case to record it, and symnet to be tested. A case is a di
 `expression`, one string in which `T`, `theano`, `np` and the inputs' names have a meaning; `inputs`
 by name; `floatX`; `wrt`, the inputs by which sum(expression * weights) is differentiated (all
 float inputs when None); `optimised`, whether Theano's rewrites are part of what is recorded; and
-`absolute`, the error allowed beside the relative one (by the size of the largest entry when None).
-An expression may also be a Python value: a list of dtype names, or what calling a function gives.
+`absolute`, the error allowed beside the relative one (by the size of the largest entry when None);
+and `code`, "c" where Theano's Python code is wrong and its C code is recorded. An expression may
+also be a Python value: a list of dtype names, or what calling a function gives.
 """
 
 CASES = []
@@ -24,7 +25,16 @@ DTYPES = [
 ]
 
 
-def case(name, expression, floatX="float64", wrt=None, optimised=False, absolute=None, **inputs):
+def case(
+    name,
+    expression,
+    floatX="float64",
+    wrt=None,
+    optimised=False,
+    absolute=None,
+    code="py",
+    **inputs,
+):
     """Add a case to the list."""
     CASES.append(
         {
@@ -35,6 +45,7 @@ def case(name, expression, floatX="float64", wrt=None, optimised=False, absolute
             "wrt": wrt,
             "optimised": optimised,
             "absolute": absolute,
+            "code": code,
         }
     )
 

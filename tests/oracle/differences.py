@@ -4,8 +4,9 @@ A difference replaces parts of what was recorded: `dtype`, `values`, `error` (th
 raised in place of Theano's), `entries` of a list, or `works` (Theano refuses, symnet computes);
 `gradients` does so by input.
 
-One difference holds for every case and is applied by the test itself: a gradient has the dtype of
-the variable that it is by, so that an update by it is accepted. Theano's is wider where the cost is.
+Two differences hold for every case and are applied by the test itself. A gradient has the dtype of
+the variable that it is by, so that an update by it is accepted; Theano's is as wide as the cost. An
+axis that Theano does not call broadcastable may be known to have length 1.
 """
 
 DIFFERENCES = {}
@@ -32,8 +33,16 @@ for floatX in ("float32", "float64"):
                 entries={9: "float32"},
             )
 
+differs(
+    "gradient through a cast",
+    "a gradient has the dtype of its variable",
+    dtype="float64",
+    computed="float32",
+)
+
 # --- Theano refuses what has a plain meaning -----------------------------------------------------
 
+differs("adding True", "True is a number to NumPy and to Python", works=True)
 differs("m[None]", "a new axis in front; Theano 1.0.5 fails on None as the only index", works=True)
 differs(
     "twice: T.grad(T.prod(x), x)",

@@ -35,12 +35,15 @@ from oracle.inputs import broadcastable, fingerprint, values, weights  # noqa: E
 PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "recorded.json")
 
 
-def run(inputs, outputs, arguments, optimised):
+def run(inputs, outputs, arguments, case):
     """The outputs' values: by Theano's Python code, or by its C code where that is all it has."""
-    optimizer = "fast_run" if optimised else None
+    optimizer = "fast_run" if case["optimised"] else None
     try:
         function = theano.function(
-            inputs, outputs, mode=theano.Mode("py", optimizer), on_unused_input="ignore"
+            inputs,
+            outputs,
+            mode=theano.Mode("py" if case["code"] == "py" else "c|py", optimizer),
+            on_unused_input="ignore",
         )
         return function(*arguments)
     except (NotImplementedError, theano.gof.utils.MethodNotDefined):
@@ -78,7 +81,7 @@ def record(case):
     inputs = list(variables.values())
     arguments = [values(case, name) for name in variables]
     try:
-        value = run(inputs, expression, arguments, case["optimised"])
+        value = run(inputs, expression, arguments, case)
     except Exception as error:
         return failed("run", error)
     result = array_record(value, expression)
@@ -95,7 +98,7 @@ def record(case):
                     inputs + [factors],
                     [gradient],
                     arguments + [weights(value.shape, expression.dtype)],
-                    case["optimised"],
+                    case,
                 )
             except Exception as error:
                 result["gradients"][name] = failed("gradient", error)
