@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from symnet.compile import nest
+from symnet.compile.library_texts import sources
 from symnet.compile.nest import Call, Expression, Literal, Name, Statement
 from symnet.compile.scalar import Reader, Value, literal
 
@@ -118,7 +119,7 @@ class _FunctionReader:
         targets = [
             name.id
             for node in ast.walk(definition)
-            if isinstance(node, ast.Assign | ast.AugAssign)
+            if isinstance(node, ast.Assign | ast.AnnAssign)
             for name in (node.targets if isinstance(node, ast.Assign) else [node.target])
             if isinstance(name, ast.Name)
         ]
@@ -136,7 +137,8 @@ class _FunctionReader:
         assert isinstance(last, ast.Return) and last.value is not None
         result = self.reader.typed(last, self.reader.read(last.value), result_dtype)
         assert result.dtype == result_dtype, (name, result.dtype)
-        full = name if name.endswith(("float32", "float64")) else f"{name}_{dtype}"
+        alone = sum(known == name for known, _ in _SOURCES) == 1
+        full = name if alone else f"{name}_{dtype}"
         return Function(
             full, parameters, result_dtype, body, result, ast.get_docstring(definition) or ""
         )
@@ -212,63 +214,5 @@ class _LibraryCalls(dict[str, Callable[[Sequence[Value]], Expression]]):
         return build
 
 
-# --- integers --------------------------------------------------------------------------------------
-
-_INTEGER_POWER = """
-def pow(base: T, exponent: T) -> T:
-    '''Exponentiation by squaring, wrapping.'''
-    result: T = 1
-    square = base
-    left = exponent
-    for step in range(BITS):
-        result = result * square if (left & 1) != 0 else result
-        square = square * square
-        left = left >> 1
-    return NEGATIVE
-"""
-_NEGATIVE_POWER = (
-    "(result if exponent >= 0 else (1 if base == 1 else "
-    "((1 - 2 * (exponent & 1)) if base == -1 else cast(0, 'T'))))"
-)
-
-for _dtype in nest.INTEGERS:
-    _bits = re.sub(r"\D", "", _dtype)
-    _negative = _NEGATIVE_POWER.replace("T", _dtype) if _dtype.startswith("int") else "result"
-    define(_INTEGER_POWER, _dtype, BITS=_bits, NEGATIVE=_negative)
-
-
-# --- floor division and its remainder, as NumPy's npy_divmod defines them --------------------------
-
-for _dtype in nest.FLOATS:
-    define(
-        """
-        def mod(a: T, b: T) -> T:
-            '''The remainder with the sign of the divisor.'''
-            rest = fmod(a, b)
-            turned = rest + b if (b < 0) != (rest < 0) else rest
-            return turned if rest != 0 else (copysign(0, b) if b != 0 else rest)
-        """,
-        _dtype,
-    )
-    define(
-        """
-        def floordiv(a: T, b: T) -> T:
-            '''The quotient rounded down, the whole number nearest to (a - mod(a, b)) / b.'''
-            rest = fmod(a, b)
-            exact = (a - rest) / b
-            lower = exact - 1 if (rest != 0) and ((b < 0) != (rest < 0)) else exact
-            floored = floor(lower)
-            whole = floored + 1 if lower - floored > 0.5 else floored
-            return (whole if lower != 0 else copysign(0, a / b)) if b != 0 else a / b
-        """,
-        _dtype,
-    )
-    define(
-        """
-        def sigmoid(x: T) -> T:
-            '''1 / (1 + exp(-x)), without overflow.'''
-            small = exp(-abs(x))
-            return (1 if x >= 0 else small) / (1 + small)
-        """,
-        _dtype,
-    )
+for _text, _dtype, _words in sources():
+    define(_text, _dtype, **_words)

@@ -219,7 +219,8 @@ class Reader:
                 return self._compare(node)
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 condition = self._condition(test, "if")
-                then, otherwise = self._alike(node, [body, orelse])
+                branches = [body, orelse]
+                then, otherwise = self._alike(node, branches, [self.read(each) for each in branches])
                 return nest.Select(then.dtype, condition, then, otherwise)
             case ast.Call():
                 return self._call(node)
@@ -244,9 +245,10 @@ class Reader:
             )
         return value
 
-    def _alike(self, node: ast.expr, parts: Sequence[ast.expr]) -> list[Expression]:
-        """Values of one dtype, numbers brought to it."""
-        values = [self.read(part) for part in parts]
+    def _alike(
+        self, node: ast.expr, parts: Sequence[ast.expr], values: Sequence[Value]
+    ) -> list[Expression]:
+        """The values of `parts` in one dtype, numbers brought to it."""
         dtypes = {value.dtype for value in values if isinstance(value, Expression)}
         if not dtypes:
             if all(isinstance(value, bool) for value in values):
@@ -270,14 +272,13 @@ class Reader:
             raise self.syntax_error(
                 node, f"{function} takes {_ARITY[function]} argument(s), given {len(parts)}"
             )
-        if fold is not None:
-            numbers = [self.read(part) for part in parts]
-            if not any(isinstance(number, Expression) for number in numbers):
-                try:
-                    return fold(*numbers)
-                except (ArithmeticError, ValueError, TypeError) as error:
-                    raise self.type_error(node, f"{function} of these numbers: {error}") from None
-        values = self._alike(node, parts)
+        read = [self.read(part) for part in parts]
+        if fold is not None and not any(isinstance(value, Expression) for value in read):
+            try:
+                return fold(*read)
+            except (ArithmeticError, ValueError, TypeError) as error:
+                raise self.type_error(node, f"{function} of these numbers: {error}") from None
+        values = self._alike(node, parts, read)
         dtype = values[0].dtype
         if dtype == BOOL:
             fits = function in _ALSO_BOOL

@@ -1,0 +1,122 @@
+"""Derives the polynomial coefficients of `symnet/compile/library.py` and prints them.
+
+`python tools/minimax.py` prints every table by Remez's exchange algorithm in 60 digits, with the largest
+relative error that the polynomial (its coefficients rounded to the dtype) makes of the function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mpmath
+import numpy as np
+from mpmath import mpf
+
+Real = Callable[[Any], Any]
+
+
+def minimax(function: Real, weight: Real, low: Any, high: Any, degree: int) -> list[Any]:
+    """The polynomial of a degree that makes the largest |weight * (function - polynomial)| least.
+
+    Remez's exchange from Chebyshev points: solve for equal errors of alternating sign at degree + 2
+    points, move each point to the nearest extremum of the error, and repeat until they are level.
+    """
+    count = degree + 2
+    points = [
+        (low + high) / 2 - (high - low) / 2 * mpmath.cos(mpmath.pi * k / (count - 1)) for k in range(count)
+    ]
+    grid = [low + (high - low) * mpf(k) / 2000 for k in range(2001)]
+    targets = [(weight(x), function(x)) for x in grid]
+    for _ in range(30):
+        system = mpmath.matrix(count, count)
+        right = mpmath.matrix(count, 1)
+        for row, x in enumerate(points):
+            for k in range(degree + 1):
+                system[row, k] = x**k
+            system[row, degree + 1] = mpf(-1) ** row / weight(x)
+            right[row] = function(x)
+        solution = mpmath.lu_solve(system, right)
+        coefficients = [solution[k] for k in range(degree + 1)]
+        errors = [w * (f - _horner(coefficients, x)) for x, (w, f) in zip(grid, targets, strict=True)]
+        points = _alternating_extrema(grid, errors, count)
+        level = abs(solution[degree + 1])
+        if max(abs(e) for e in errors) < level * mpf("1.001"):
+            return coefficients
+    raise ArithmeticError(f"the exchange of degree {degree} does not settle")
+
+
+def _horner(coefficients: list[Any], x: Any) -> Any:
+    total = mpf(0)
+    for c in reversed(coefficients):
+        total = total * x + c
+    return total
+
+
+def _alternating_extrema(grid: list[Any], errors: list[Any], count: int) -> list[Any]:
+    """The largest error of each run of one sign; of too many runs, those with the largest errors."""
+    best: list[tuple[Any, Any]] = []
+    for x, error in zip(grid, errors, strict=True):
+        if best and (best[-1][1] > 0) == (error > 0):
+            if abs(error) > abs(best[-1][1]):
+                best[-1] = (x, error)
+        else:
+            best.append((x, error))
+    while len(best) > count:
+        best.pop(0 if abs(best[0][1]) < abs(best[-1][1]) else -1)
+    if len(best) < count:
+        raise ArithmeticError("the error alternates too seldom: the polynomial is exact already")
+    return [x for x, _ in best]
+
+
+def split(value: Any, dtype: str, bits: int) -> tuple[float, float]:
+    """A constant as the sum of two floats, of which the first has only `bits` bits."""
+    scale = mpf(2) ** (bits - 1 - int(mpmath.floor(mpmath.log(value, 2))))
+    first = mpmath.nint(value * scale) / scale
+    return float(first), float(np.dtype(dtype).type(float(value - first)))
+
+
+def print_table(
+    name: str, dtype: str, function: Real, weight: Real, low: Any, high: Any, degree: int
+) -> None:
+    """Print one table and the error of its rounded coefficients."""
+    exact = minimax(function, weight, low, high, degree)
+    rounded = [float(np.dtype(dtype).type(float(c))) for c in exact]
+    points = [low + (high - low) * mpf(k) / 997 for k in range(998)]
+    error = max(abs(weight(x) * (function(x) - _horner([mpf(c) for c in rounded], x))) for x in points)
+    print(f'("{name}", "{dtype}"): (  # relative error {mpmath.nstr(error, 2)}')
+    for c in rounded:
+        print(f"    {c!r},")
+    print("),")
+
+
+def exponential(r: Any) -> Any:
+    """(exp(r) - 1 - r) / r**2."""
+    return mpf(1) / 2 + r / 6 if abs(r) < mpf(10) ** -20 else (mpmath.expm1(r) - r) / r**2
+
+
+def logarithm(z: Any) -> Any:
+    """(log((1 + s) / (1 - s)) - 2 s) / s**3 of z = s**2."""
+    s = mpmath.sqrt(z)
+    return mpf(2) / 3 if s < mpf(10) ** -15 else (2 * mpmath.atanh(s) - 2 * s) / s**3
+
+
+def main() -> None:
+    """Print every table."""
+    mpmath.mp.dps = 60
+    half = mpmath.log(2) / 2 * mpf("1.0001")
+    root = mpmath.sqrt(2)
+    largest = ((root - 1) / (root + 1)) ** 2 * mpf("1.0001")
+    for dtype, exp_degree, log_degree in (("float32", 4, 3), ("float64", 9, 6)):
+        print_table(
+            "exp", dtype, exponential, lambda r: (r**2 + mpf(10) ** -30) / mpmath.exp(r), -half, half, exp_degree
+        )
+        print_table(
+            "log", dtype, logarithm, lambda z: (z + mpf(10) ** -30) / 2, mpf(0), largest, log_degree
+        )
+        bits = {"float32": 15, "float64": 41}[dtype]
+        print(f"ln 2 in {dtype}: {split(mpmath.log(2), dtype, bits)}")
+
+
+if __name__ == "__main__":
+    main()
