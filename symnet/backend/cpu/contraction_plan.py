@@ -18,7 +18,7 @@ from .contraction_form import Contraction, Dimension, lane_offsets, normalise, r
 from .machine import Machine, element_bytes
 
 # An extent that is only known at run time counts as this many when candidates are compared.
-_ASSUMED_EXTENT = 64
+_ASSUMED_EXTENT = 16
 # Multiply-adds that must be in flight to keep two units of latency four busy.
 _IN_FLIGHT = 8
 # Longest run of vectors that one unrolled pass over contracted lanes may take.
@@ -169,6 +169,20 @@ def _narrow(count: int, lanes: int) -> int:
     return min(lanes, 1 << (count - 1).bit_length())
 
 
+def _elements(used: list[tuple[int, int]]) -> int:
+    """About how many different elements nested indices, as (extent, stride), name.
+
+    Indices whose strides interleave, such as a pixel's and a filter's, name elements again.
+    """
+    count = span = 1
+    for extent, stride in sorted(used, key=lambda pair: abs(pair[1])):
+        if stride:
+            overlapping = abs(stride) < span
+            span += (extent - 1) * abs(stride)
+            count = min(count * extent, span) if overlapping else count * extent
+    return max(count, 1)
+
+
 @dataclass(frozen=True)
 class _Stretch:
     """What one tile of columns takes: vectors, the loads that fill them, the stores of a row."""
@@ -258,7 +272,9 @@ class _Chooser:
             if isinstance(other.extent, str):
                 return
             for size in range(2, min(other.extent, most // lanes) + 1):
-                yield [*whole, (other, size)]
+                # Blocks that leave much of their last vector empty are not worth costing.
+                if -lanes * size % self.lanes <= lanes * size // 4 or size == other.extent:
+                    yield [*whole, (other, size)]
             lanes *= other.extent
             if lanes > most:
                 return
@@ -325,8 +341,9 @@ class _Chooser:
         blocks = self.steps / steps if steps else 1
 
         # Bytes of B that one pass over the rows walks through, and where they are found.
-        panel = min(steps * padded * element, self.b_bytes)
-        near = packed or (row_tiles > 1 and panel <= machine.l1 * 0.7)
+        rows_outside = not packed and self._rows_outside(row_tiles, column_tiles)
+        panel = min(steps * padded * element, self._panel_bytes(columns))
+        near = packed or (row_tiles > 1 and panel <= machine.l1 * 0.7 and not rows_outside)
         rate: float = 64 if near else self._rate(self.b_bytes)
         if rate < 16 and row_tiles > 1:
             rate /= 2  # columns of a large array are spread over pages, again for every tile
@@ -353,6 +370,8 @@ class _Chooser:
         other_rows = self.row_count / _count(row) if row else 1
         cost = (cost * other_rows + copying) * self.repeats
         cost *= self._variants(columns, row_size)
+        if any(isinstance(d.extent, str) and not d.b == d.c == 1 for d, _ in columns):
+            cost *= 3  # what is left over can't be masked, and goes by in fewer and fewer lanes
 
         loops = [Loop(d.name, 1, "step") for d in self.batch]
         row_loops = self._row_loops(row_size)
@@ -372,7 +391,7 @@ class _Chooser:
             loops += column_loops
             pack_level = len(loops)
             loops += row_loops
-        elif self._rows_outside(row_tiles, column_tiles):
+        elif rows_outside:
             loops += row_loops + column_loops
         else:
             loops += column_loops + row_loops
@@ -421,9 +440,13 @@ class _Chooser:
     def _footprint(self, array: int) -> int:
         """Bytes of A (0) or B (1) that the whole contraction reads."""
         used = [(_count(d), self.strides[d.name][array]) for d in self.dimensions]
-        named = math.prod(count for count, stride in used if stride)
-        span = 1 + sum((count - 1) * abs(stride) for count, stride in used)
-        return min(named, span) * self.element
+        return _elements(used) * self.element
+
+    def _panel_bytes(self, columns: list[tuple[Dimension, int]]) -> int:
+        """Bytes of B that one tile reads."""
+        used = [(_count(d), self.strides[d.name][1]) for d in self.contracted]
+        used += [(size, self.strides[d.name][1]) for d, size in columns]
+        return _elements(used) * self.element
 
     @staticmethod
     def _runs_per_vector(sizes: list[int], strides: list[int], width: int) -> tuple[int, int]:

@@ -121,12 +121,16 @@ def load_object(data: bytes) -> LoadedObject:
     """
     with _lock:
         _initialise()
+        code = llvm.ObjectFileRef.from_data(data)
+        # A null pointer is llvmlite's only sign that it refused; adding it would end the process.
+        if not code._ptr:
+            raise RuntimeError(f"these {len(data)} bytes are no object file for this machine")
         triple = llvm.get_process_triple()
         target = llvm.Target.from_triple(triple).create_target_machine(
             reloc="pic", codemodel="small", jit=True
         )
         holder = llvm.parse_assembly(f'target triple = "{triple}"')
         engine = llvm.create_mcjit_compiler(holder, target)
-        engine.add_object_file(llvm.ObjectFileRef.from_data(data))
+        engine.add_object_file(code)
         engine.finalize_object()
         return LoadedObject(engine)
