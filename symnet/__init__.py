@@ -1,0 +1,76 @@
+"""symnet: symbolic tensors, differentiated and compiled as a whole.
+
+Takes nothing, hands on the names that users write; what compiles is imported when it is first needed.
+
+>>> import symnet, symnet.tensor as T
+>>> x = T.dvector("x")
+>>> cost = T.sum(x**2)
+>>> f = symnet.function([x], [cost, symnet.grad(cost, x)])
+>>> [result.tolist() for result in f([1.0, 2.0])]
+[5.0, [2.0, 4.0]]
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import symnet.ops.operators  # noqa: F401  (gives variables their operators)
+from symnet import errors
+from symnet.compile.function import Function, In, Out, function
+from symnet.compile.mode import Mode, get_default_mode
+from symnet.compile.shared import SharedVariable, shared
+from symnet.config import config
+from symnet.gradient import Lop, Rop, consider_constant, disconnected_grad, grad, zero_grad
+from symnet.graph.op import Op
+from symnet.graph.types import TensorType
+from symnet.graph.variable import Apply, Constant, Variable
+
+if TYPE_CHECKING:
+    from symnet import network3, tensor, theano
+    from symnet.compile.verify_grad import verify_grad
+
+__version__ = "0.1.0"
+
+_SUBMODULES = ("network3", "tensor", "theano")
+_ELSEWHERE = {"verify_grad": "symnet.compile.verify_grad"}
+
+__all__ = [
+    "Apply",
+    "Constant",
+    "Function",
+    "In",
+    "Lop",
+    "Mode",
+    "Op",
+    "Out",
+    "Rop",
+    "SharedVariable",
+    "TensorType",
+    "Variable",
+    "config",
+    "consider_constant",
+    "disconnected_grad",
+    "errors",
+    "function",
+    "get_default_mode",
+    "grad",
+    "network3",
+    "shared",
+    "tensor",
+    "theano",
+    "verify_grad",
+    "zero_grad",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _ELSEWHERE:
+        return getattr(importlib.import_module(_ELSEWHERE[name]), name)
+    raise AttributeError(f"module 'symnet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

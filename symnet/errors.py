@@ -151,5 +151,13 @@ class MissingNameError(SymnetError, AttributeError):
     """A name of Theano's that symnet does not have yet."""
 
 
+class MissingImportError(SymnetError, ImportError):
+    """The same, met in an `import`; Python allows no class that is both."""
+
+
+class InstallError(SymnetError, ImportError):
+    """`symnet.theano.install()` while the real Theano is imported already."""
+
+
 class CacheWarning(UserWarning):
     """The cache of compiled code could not be used; compiling goes on without it."""

@@ -44,7 +44,8 @@ def user_line() -> SourceLine | None:
     frame = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        if not code.co_filename.startswith(PACKAGE_FOLDER):
+        # A module that an `import` statement runs has the import system's frames between it and the user.
+        if not code.co_filename.startswith((PACKAGE_FOLDER, "<frozen importlib")):
             return SourceLine(code.co_filename, frame.f_lineno, code.co_name)
         frame = frame.f_back  # type: ignore[assignment]
     return None

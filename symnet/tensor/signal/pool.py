@@ -1,0 +1,8 @@
+"""`theano.tensor.signal.pool`: names only."""
+
+from __future__ import annotations
+
+from symnet.absent import module_getattr
+from symnet.ops.pool import pool_2d
+
+__getattr__ = module_getattr(__name__)
