@@ -69,10 +69,11 @@ def dropout(mini_batch_size):
     ]
 
 
-# The layers, and the chapter's learning rate and regularisation for them.
+# The layers, and the chapter's learning rate and regularisation for them; but where the chapter
+# trains conv for 60 epochs at 0.1, this trains for 5, and gets as far in them with larger steps.
 NETS = {
     "shallow": (shallow, 0.1, 0.0),
-    "conv": (conv, 0.1, 0.0),
+    "conv": (conv, 0.3, 0.0),
     "dbl_conv": (dbl_conv, 0.1, 0.0),
     "relu": (relu, 0.03, 0.1),
     "dropout": (dropout, 0.03, 0.0),
@@ -85,8 +86,8 @@ def arguments():
     )
     parser.add_argument("--net", choices=NETS, default="conv")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--eta", type=float, help="learning rate (default: the chapter's)")
-    parser.add_argument("--lmbda", type=float, help="L2 regularisation (default: the chapter's)")
+    parser.add_argument("--eta", type=float, help="learning rate (default: by the net)")
+    parser.add_argument("--lmbda", type=float, help="L2 regularisation (default: by the net)")
     parser.add_argument("--mini-batch-size", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1, help="of the first weights (default: 1)")
     parser.add_argument("--data", metavar="PATH", help="file or folder of MNIST")

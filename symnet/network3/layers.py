@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-from symnet.tensor.nnet import conv, sigmoid
+from symnet.tensor.nnet import conv2d, sigmoid
 from symnet.tensor.shared_randomstreams import RandomStreams
-from symnet.tensor.signal import downsample
+from symnet.tensor.signal.pool import pool_2d
 
 import symnet
 from symnet import tensor as T
@@ -155,13 +155,8 @@ class ConvPoolLayer:
     def set_inpt(self, inpt: Variable, inpt_dropout: Variable, mini_batch_size: int) -> None:
         """Build `output` and `output_dropout`, which are the same, from the layer before."""
         self.inpt = inpt.reshape(self.image_shape)
-        convolved = conv.conv2d(
-            input=self.inpt,
-            filters=self.w,
-            filter_shape=self.filter_shape,
-            image_shape=self.image_shape,
-        )
-        pooled = downsample.max_pool_2d(input=convolved, ds=self.poolsize, ignore_border=True)
+        convolved = conv2d(self.inpt, self.w, self.image_shape, self.filter_shape)
+        pooled = pool_2d(convolved, self.poolsize, ignore_border=True)
         self.output = self.activation_fn(pooled + self.b.dimshuffle("x", 0, "x", "x"))
         self.output_dropout = self.output
 

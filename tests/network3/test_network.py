@@ -21,8 +21,9 @@ from symnet.network3 import (
 
 
 @pytest.fixture(autouse=True)
-def float32(monkeypatch):
-    monkeypatch.setattr(symnet.config, "floatX", "float32")
+def float32():
+    with symnet.config.override(floatX="float32"):
+        yield
 
 
 def small_net(n_in=4, n_out=3, mini_batch_size=2):
@@ -121,7 +122,7 @@ def test_size():
     [
         (
             lambda: Network([FullyConnectedLayer(784, 100), SoftmaxLayer(30, 10)], 10),
-            r"layer 1 does not fit.*layer 0: FullyConnectedLayer.*given: layer 1 takes 30.*expected: 100",
+            "layer 1 does not fit.*layer 0: FullyConn.*given: layer 1 takes 30.*expected: 100",
         ),
         (
             lambda: Network(

@@ -62,10 +62,10 @@ def dropout_layers():
 
 
 @pytest.fixture(params=TOLERANCE)
-def floatX(request, monkeypatch):
-    monkeypatch.setattr(symnet.config, "floatX", request.param)
+def floatX(request):
     np.random.seed(20)
-    return request.param
+    with symnet.config.override(floatX=request.param):
+        yield request.param
 
 
 def digits():

@@ -1,5 +1,5 @@
 """Takes a program written on Theano's names alone, the way network3.py is written, and trains it.
-Only the two imports name symnet; the rest is what a Theano user types."""
+Only imports name symnet; the rest is what a Theano user types."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from symnet.theano.tensor import shared_randomstreams, tanh
 from symnet.theano.tensor.nnet import conv, sigmoid, softmax
 from symnet.theano.tensor.signal import downsample
 
+import symnet
 from symnet import theano
 from symnet.network3 import load_data
 from symnet.theano import tensor as T
@@ -63,9 +64,13 @@ class Digits:
         return {self.x: data[0][rows], self.y: data[1][rows]}
 
 
-@pytest.mark.parametrize("floatX", ["float32", "float64"])
-def test_a_network_written_on_theanos_names_trains(monkeypatch, floatX):
-    monkeypatch.setattr(theano.config, "floatX", floatX)
+@pytest.fixture(params=["float32", "float64"])
+def floatX(request):
+    with symnet.config.override(floatX=request.param):
+        yield request.param
+
+
+def test_a_network_written_on_theanos_names_trains(floatX):
     (train_x, train_y), _, (test_x, test_y) = load_data()
     training, test = (
         as_shared(train_x[:2000], train_y[:2000]),
