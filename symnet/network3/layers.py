@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-from symnet.tensor.nnet import conv2d, sigmoid
-from symnet.tensor.shared_randomstreams import RandomStreams
-from symnet.tensor.signal.pool import pool_2d
 
 import symnet
 from symnet import tensor as T
 from symnet.graph.source import user_line
 from symnet.network3.errors import NetworkError
+from symnet.tensor.nnet import conv2d, sigmoid
+from symnet.tensor.shared_randomstreams import RandomStreams
+from symnet.tensor.signal.pool import pool_2d
 
 Variable = Any
 Activation = Callable[[Variable], Variable]

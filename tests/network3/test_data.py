@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from symnet.network3.data import DataError, load_data
+import symnet
+from symnet.network3.data import DataError, load_data, load_data_shared
 from symnet.network3.download import FILES
 
 CLONE_DATA = Path(__file__).resolve().parents[2] / "examples" / "data" / "mnist"
@@ -483,3 +484,22 @@ def test_not_found_lists_where_it_looked(places):
     for name in ("clone", "cache"):
         assert str(places[name].parent) in message
     assert "SYMNET_DATA (not set)" in message and "download=True" in message
+
+
+# --- as shared variables ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("floatX", ["float32", "float64"])
+def test_load_data_shared_gives_the_books_variables(tmp_path, floatX):
+    sets = small_sets()
+    path = write_pickle(tmp_path / "mnist.pkl.gz", sets)
+    with symnet.config.override(floatX=floatX):
+        shared_sets = load_data_shared(path)
+    assert len(shared_sets) == 3
+    for (shared_x, symbolic_y), (x, y) in zip(shared_sets, sets, strict=True):
+        assert shared_x.dtype == floatX and shared_x.ndim == 2
+        np.testing.assert_array_equal(shared_x.get_value(), x)
+        assert symbolic_y.dtype == "int32" and symbolic_y.ndim == 1
+        (shared_y,) = symbolic_y.owner.inputs
+        assert shared_y.dtype == floatX
+        np.testing.assert_array_equal(shared_y.get_value(), y)
