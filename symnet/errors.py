@@ -103,6 +103,10 @@ class ArgumentError(SymnetError, ValueError):
     """An argument whose value is not among those that have a meaning."""
 
 
+class UnsupportedError(SymnetError, NotImplementedError):
+    """A combination of arguments that an op does not do."""
+
+
 class IndexingError(SymnetError, IndexError):
     """An index outside its axis, or more indices than axes."""
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from symnet.compile.shared import SharedVariable, shared
 from symnet.config import config
-from symnet.errors import ArgumentError, GraphError, MissingNameError
+from symnet.errors import ArgumentError, GraphError, UnsupportedError
 from symnet.graph.types import DISCRETE_DTYPES, checked_dtype
 from symnet.graph.variable import Constant, Variable
 from symnet.ops import elementwise_table as table
@@ -157,10 +157,10 @@ class RandomStreams:
         avg, std
             Numbers or tensors that broadcast to the size.
         truncate
-            Not there yet.
+            Only False is supported.
         """
         if truncate:
-            raise MissingNameError("normal(truncate=True) is not there yet")
+            raise UnsupportedError("normal draws with truncate=True")
         state = self._state()
         lengths, rank = _size(size, ndim, [avg, std])
         target, kind = _float_dtype(dtype)
@@ -269,7 +269,7 @@ class RandomStreams:
         lengths, rank = _size(() if size is None else size, ndim, [])
         if not replace:
             if p is not None:
-                raise MissingNameError("choice(replace=False, p=…) is not there yet")
+                raise UnsupportedError("choice with replace=False and probabilities")
             total = _product(lengths, rank)
             some = index(Permutation(0)(state, (), count), slice(None, total))
             places = reshape(some, lengths, ndim=rank)

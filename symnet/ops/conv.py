@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from symnet.errors import ArgumentError, GraphError, MissingNameError
+from symnet.errors import ArgumentError, GraphError, UnsupportedError
 from symnet.graph import dims
 from symnet.graph.dims import UNKNOWN, Dimension, Shape
 from symnet.graph.op import DISCONNECTED, HostValue, Op, ShapeContext
@@ -417,7 +417,7 @@ def with_shape(variable: Variable, shape: Any, name: str) -> Variable:
 
 def _refuse_unshared(unshared: bool) -> None:
     if unshared:
-        raise MissingNameError("a convolution with unshared filters is not there yet")
+        raise UnsupportedError("a convolution with unshared filters")
 
 
 def conv2d(
@@ -576,6 +576,33 @@ def conv2d_grad_wrt_inputs(
     kernels = with_shape(as_tensor_variable(filters), filter_shape, "filter_shape")
     out: Variable = op(kernels, output_grad, height, width)
     return with_shape(out, input_shape, "input_shape")
+
+
+def conv2d_transpose(
+    input: Any,
+    filters: Any,
+    output_shape: Any,
+    filter_shape: Any = None,
+    border_mode: Any = "valid",
+    input_dilation: Any = (1, 1),
+    filter_flip: bool = True,
+    filter_dilation: Any = (1, 1),
+    num_groups: int = 1,
+    unshared: bool = False,
+) -> Variable:
+    """A transposed convolution: `conv2d_grad_wrt_inputs` with `input_dilation` for its subsample."""
+    return conv2d_grad_wrt_inputs(
+        input,
+        filters,
+        output_shape,
+        filter_shape,
+        border_mode,
+        input_dilation,
+        filter_flip,
+        filter_dilation,
+        num_groups,
+        unshared,
+    )
 
 
 def conv2d_grad_wrt_weights(

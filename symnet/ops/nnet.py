@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from symnet.errors import GraphError
+from symnet.errors import ArgumentError, GraphError
 from symnet.graph.dims import Shape
 from symnet.graph.op import HostValue, Op, ShapeContext
 from symnet.graph.types import FLOAT_DTYPES, INTEGER_DTYPES
@@ -35,13 +35,15 @@ class RowOp(Op):
         matrices = [as_tensor_variable(each) for each in inputs]
         for matrix in matrices:
             if matrix.ndim != 2:
-                raise GraphError(
+                raise ArgumentError(
                     f"{self.name} takes matrices, got {matrix.ndim} axes",
                     matrices,
                     hint="it works along rows: reshape to a matrix first",
                 )
             if matrix.dtype not in FLOAT_DTYPES:
-                raise GraphError(f"{self.name} takes floats, got {matrix.dtype}: cast first", matrices)
+                raise ArgumentError(
+                    f"{self.name} takes floats, got {matrix.dtype}: cast first", matrices
+                )
         common = upcast(*(matrix.dtype for matrix in matrices))
         return [cast(matrix, common) for matrix in matrices]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from symnet.errors import ArgumentError, GraphError
+from symnet.errors import ArgumentError, GraphError, UnsupportedError
 from symnet.graph import dims
 from symnet.graph.dims import UNKNOWN, Dimension, Shape
 from symnet.graph.op import DISCONNECTED, ZERO, HostValue, Op, ShapeContext
@@ -70,7 +70,9 @@ class Pooling(Op):
         tensors = [as_tensor_variable(each) for each in inputs]
         first = tensors[0]
         if first.ndim < 2:
-            raise GraphError(f"{self.name}: pooling needs two axes, the tensor has {first.ndim}", tensors)
+            raise UnsupportedError(
+                f"{self.name}: pooling needs two axes, the tensor has {first.ndim}", tensors
+            )
         if first.dtype == "bool" or first.dtype in COMPLEX_DTYPES:
             raise GraphError(f"{self.name} of {first.dtype}; cast it first", tensors)
         if any(each.ndim != first.ndim for each in tensors):
@@ -349,10 +351,12 @@ def pool_2d(
     Raises
     ------
     GraphError
-        When the tensor has fewer than two axes, or an argument is not a pair of integers.
+        When an argument is not a pair of integers.
     ArgumentError
-        For another mode, a window or a step that is not positive, or padding that is not less than the
-        window or comes without `ignore_border`.
+        For another mode, or a window or a step that is not positive.
+    UnsupportedError
+        For a tensor of fewer than two axes, or padding that is not less than the window or comes
+        without `ignore_border`.
 
     >>> import symnet.tensor as T
     >>> pool_2d(T.TensorType("float32", (10, 20, 24, 24))(), (2, 2), ignore_border=True).type
@@ -369,11 +373,11 @@ def pool_2d(
     margins = _one_of("pad and padding", pad, padding)
     margins = (0, 0) if margins is None else integer_pair(margins, "pad", 0)
     if margins != (0, 0) and not ignore_border:
-        raise ArgumentError(
+        raise UnsupportedError(
             f"pad={margins} without ignore_border", hint="pad with ignore_border=True, or join zeros first"
         )
     if margins[0] >= lengths[0] or margins[1] >= lengths[1]:
-        raise ArgumentError(f"pad={margins} is not less than the window ws={lengths}")
+        raise UnsupportedError(f"pad={margins} is not less than the window ws={lengths}")
     return Pool2d(mode, lengths, steps, margins, bool(ignore_border))(input)  # type: ignore[no-any-return]
 
 

@@ -16,6 +16,7 @@ from symnet.ops.conv import (
     conv2d,
     conv2d_grad_wrt_inputs,
     conv2d_grad_wrt_weights,
+    conv2d_transpose,
     get_conv_output_shape,
     old_conv2d,
     padding,
@@ -135,6 +136,8 @@ def test_public_gradients_are_the_gradients() -> None:
     assert by_images.type.shape == (None, 3, 7, 8)
     np.testing.assert_allclose(evaluate(by_images, {w: filters, g: weight}), expected[0])
     np.testing.assert_allclose(evaluate(by_filters, {x: images, w: filters, g: weight}), expected[1])
+    transposed = conv2d_transpose(g, w, (None, 3, 7, 8), border_mode=(1, 0), input_dilation=(2, 2))
+    np.testing.assert_allclose(evaluate(transposed, {w: filters, g: weight}), expected[0])
     as_vector = conv2d_grad_wrt_inputs(g, w, x.shape, **settings)
     np.testing.assert_allclose(evaluate(as_vector, {x: images, w: filters, g: weight}), expected[0])
 
