@@ -39,7 +39,7 @@ def theano_path(module: str) -> str:
 def explanation(module: str, name: str, known: Sequence[str]) -> tuple[str, str | None]:
     """What an error says of a missing name, and its hint."""
     path = f"{theano_path(module)}.{name}"
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.75)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.8)
     reasons = [key for key in REASONS if path == key or path.startswith(key + ".")]
     hint = REASONS[max(reasons, key=len)] if reasons else None
     if hint is None and close:
@@ -49,6 +49,9 @@ def explanation(module: str, name: str, known: Sequence[str]) -> tuple[str, str 
 
 def module_getattr(module: str, submodules: Sequence[str] = ()) -> Callable[[str], Any]:
     """A module's `__getattr__`: imports its submodules when they are first named, refuses other names."""
+    if module in sys.modules:
+        # `from module import name` asks the finder for a missing name only below a package.
+        vars(sys.modules[module]).setdefault("__path__", [])
 
     def __getattr__(name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):

@@ -6,6 +6,7 @@ Frames inside the package itself are passed over by their file's path, so the li
 from __future__ import annotations
 
 import contextlib
+import importlib
 import linecache
 import os
 import sys
@@ -14,6 +15,8 @@ from contextvars import ContextVar
 from typing import NamedTuple
 
 PACKAGE_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+# A module that an `import` statement runs has the import system's frames between it and the user.
+_NOT_THE_USERS = (PACKAGE_FOLDER, "<frozen importlib", os.path.dirname(importlib.__file__) + os.sep)
 
 
 class SourceLine(NamedTuple):
@@ -44,8 +47,7 @@ def user_line() -> SourceLine | None:
     frame = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        # A module that an `import` statement runs has the import system's frames between it and the user.
-        if not code.co_filename.startswith((PACKAGE_FOLDER, "<frozen importlib")):
+        if not code.co_filename.startswith(_NOT_THE_USERS):
             return SourceLine(code.co_filename, frame.f_lineno, code.co_name)
         frame = frame.f_back  # type: ignore[assignment]
     return None
