@@ -364,7 +364,7 @@ class _Chooser:
                 tile = blocks * (steps * step + 10 + 2 * stretch.stores * rows)
                 cost += stretch.times * repeats * tile
             if packed:
-                once = max(stretch.loads + stretch.vectors, stretch.merges)
+                once: float = max(stretch.loads + stretch.vectors, stretch.merges)
                 once = max(once, stretch.vectors * width * element / self._rate(self.b_bytes))
                 copying += stretch.times * self.steps * once
         other_rows = self.row_count / _count(row) if row else 1
