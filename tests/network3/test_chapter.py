@@ -3,12 +3,14 @@ Of the imports only that of network3 differs from the book; each number of epoch
 the data is a small part of MNIST."""
 
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
 
 import symnet
 from symnet import network3
+from symnet import tensor as T
 from symnet.network3 import (
     ConvPoolLayer,
     FullyConnectedLayer,
@@ -154,3 +156,28 @@ def test_tanh_and_sigmoid_activations_of_the_exercises(data, capsys):
         SoftmaxLayer(30, 10)], mini_batch_size)
     net.SGD(training_data, EPOCHS, mini_batch_size, 0.1, validation_data, test_data)
     check(net, capsys.readouterr().out)
+
+
+def test_an_ensemble_votes_as_the_books_experiments_do(data):
+    training_data, validation_data, test_data = data
+    nets = []
+    for _ in range(2):
+        net = Network([
+            FullyConnectedLayer(n_in=784, n_out=30),
+            SoftmaxLayer(n_in=30, n_out=10)], mini_batch_size)
+        net.SGD(training_data, 1, mini_batch_size, 0.5, validation_data, test_data)
+        nets.append(net)
+    test_x, test_y = test_data
+    for net in nets:
+        i = T.lscalar()
+        net.test_mb_predictions = symnet.function(
+            [i], net.layers[-1].y_out,
+            givens={net.x: test_x[i*net.mini_batch_size: (i+1)*net.mini_batch_size]})
+        net.test_predictions = list(np.concatenate(
+            [net.test_mb_predictions(i) for i in range(TEST // mini_batch_size)]))
+    votes = zip(*[net.test_predictions for net in nets], strict=True)
+    chosen = [Counter(vote).most_common(1)[0][0] for vote in votes]
+    labels = test_y.eval()
+    errors = [j for j in range(TEST) if chosen[j] != labels[j]]
+    assert len(errors) < TEST / 2
+    assert nets[0].layers[0].w.eval().shape == (784, 30)

@@ -1,6 +1,7 @@
 """Takes examples/mnist_conv.py as a user runs it, on a part of MNIST, and reads what it gives."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import pytest
 
 from symnet.network3 import load_data
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "mnist_conv.py"
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "mnist_conv.py"
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,9 @@ def small_mnist(tmp_path_factory):
 
 def run(*arguments):
     command = [sys.executable, str(EXAMPLE), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
 
 
 def test_the_last_line_and_the_files(small_mnist, tmp_path):
