@@ -24,7 +24,8 @@ def minimax(function: Real, weight: Real, low: Any, high: Any, degree: int) -> l
     """
     count = degree + 2
     points = [
-        (low + high) / 2 - (high - low) / 2 * mpmath.cos(mpmath.pi * k / (count - 1)) for k in range(count)
+        (low + high) / 2 - (high - low) / 2 * mpmath.cos(mpmath.pi * k / (count - 1))
+        for k in range(count)
     ]
     grid = [low + (high - low) * mpf(k) / 2000 for k in range(2001)]
     targets = [(weight(x), function(x)) for x in grid]
@@ -38,7 +39,9 @@ def minimax(function: Real, weight: Real, low: Any, high: Any, degree: int) -> l
             right[row] = function(x)
         solution = mpmath.lu_solve(system, right)
         coefficients = [solution[k] for k in range(degree + 1)]
-        errors = [w * (f - _horner(coefficients, x)) for x, (w, f) in zip(grid, targets, strict=True)]
+        errors = [
+            w * (f - _horner(coefficients, x)) for x, (w, f) in zip(grid, targets, strict=True)
+        ]
         points = _alternating_extrema(grid, errors, count)
         level = abs(solution[degree + 1])
         if max(abs(e) for e in errors) < level * mpf("1.001"):
@@ -83,7 +86,9 @@ def print_table(
     exact = minimax(function, weight, low, high, degree)
     rounded = [float(np.dtype(dtype).type(float(c))) for c in exact]
     points = [low + (high - low) * mpf(k) / 997 for k in range(998)]
-    error = max(abs(weight(x) * (function(x) - _horner([mpf(c) for c in rounded], x))) for x in points)
+    error = max(
+        abs(weight(x) * (function(x) - _horner([mpf(c) for c in rounded], x))) for x in points
+    )
     print(f'("{name}", "{dtype}"): (  # relative error {mpmath.nstr(error, 2)}')
     for c in rounded:
         print(f"    {c!r},")
@@ -101,6 +106,20 @@ def logarithm(z: Any) -> Any:
     return mpf(2) / 3 if s < mpf(10) ** -15 else (2 * mpmath.atanh(s) - 2 * s) / s**3
 
 
+def quarter_sine(z: Any) -> Any:
+    """sin(pi / 2 * r) / r of z = r**2."""
+    r = mpmath.sqrt(z)
+    return mpmath.pi / 2 if r < mpf(10) ** -25 else mpmath.sin(mpmath.pi / 2 * r) / r
+
+
+def quarter_cosine(z: Any) -> Any:
+    """(cos(pi / 2 * r) - 1) / z of z = r**2."""
+    r = mpmath.sqrt(z)
+    return (
+        -(mpmath.pi**2) / 8 if r < mpf(10) ** -25 else -2 * mpmath.sin(mpmath.pi / 4 * r) ** 2 / z
+    )
+
+
 def main() -> None:
     """Print every table."""
     mpmath.mp.dps = 60
@@ -109,10 +128,24 @@ def main() -> None:
     largest = ((root - 1) / (root + 1)) ** 2 * mpf("1.0001")
     for dtype, exp_degree, log_degree in (("float32", 4, 3), ("float64", 9, 6)):
         print_table(
-            "exp", dtype, exponential, lambda r: (r**2 + mpf(10) ** -30) / mpmath.exp(r), -half, half, exp_degree
+            "exp",
+            dtype,
+            exponential,
+            lambda r: (r**2 + mpf(10) ** -30) / mpmath.exp(r),
+            -half,
+            half,
+            exp_degree,
         )
         print_table(
             "log", dtype, logarithm, lambda z: (z + mpf(10) ** -30) / 2, mpf(0), largest, log_degree
+        )
+        quarter = mpf("0.25001")
+        degree = {"float32": 3, "float64": 7}[dtype]
+        print_table(
+            "sine", dtype, quarter_sine, lambda z: 1 / quarter_sine(z), mpf(0), quarter, degree
+        )
+        print_table(
+            "cosine", dtype, quarter_cosine, lambda z: z + mpf(10) ** -30, mpf(0), quarter, degree
         )
         bits = {"float32": 15, "float64": 41}[dtype]
         print(f"ln 2 in {dtype}: {split(mpmath.log(2), dtype, bits)}")

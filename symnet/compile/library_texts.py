@@ -25,10 +25,10 @@ def sources() -> Iterator[Source]:
         yield _INTEGER_POWER, dtype, {"BITS": bits, "NEGATIVE": negative}
     for dtype in FLOATS:
         words = _words(dtype)
-        for text in (_MOD, _FLOORDIV, _EXP, _EXPM1, _LOG_OF_MANTISSA, _LOG, _LOG1P, _TANH, _SIGMOID):
+        for text in _OF_FLOATS:
             yield text, dtype, words
     yield _PHILOX, "uint32", {}
-    for text in (*_DRAWS, _normal("float32"), _normal("float64")):
+    for text in _DRAWS:
         yield text, "uint64", {}
 
 
@@ -82,7 +82,8 @@ def floordiv(a: T, b: T) -> T:
 # Minimax coefficients, lowest power first, and ln 2 in two parts of which the first has few bits:
 # `python tools/minimax.py`. "exp": (exp(r) - 1 - r) / r**2 for |r| <= ln(2) / 2. "log":
 # (log((1 + s) / (1 - s)) - 2 * s) / s**3 as a polynomial in s**2 for 1 + f = (1 + s) / (1 - s) between
-# sqrt(1/2) and sqrt(2).
+# sqrt(1/2) and sqrt(2). "sine": sin(pi / 2 * r) / r in z = r**2, "cosine": (cos(pi / 2 * r) - 1) / z,
+# both for |r| <= 1/2.
 COEFFICIENTS: dict[tuple[str, str], tuple[float, ...]] = {
     ("exp", "float32"): (  # relative error 3.8e-9
         0.4999999403953552,
@@ -96,6 +97,18 @@ COEFFICIENTS: dict[tuple[str, str], tuple[float, ...]] = {
         0.4000033438205719,
         0.2853730022907257,
         0.23582293093204498,
+    ),
+    ("sine", "float32"): (  # relative error 4.2e-8
+        1.5707963705062866,
+        -0.6459634304046631,
+        0.07968003302812576,
+        -0.004601654596626759,
+    ),
+    ("cosine", "float32"): (  # relative error 6.7e-9
+        -1.2337005138397217,
+        0.25366923213005066,
+        -0.02086028829216957,
+        0.0009040210861712694,
     ),
     ("exp", "float64"): (  # relative error 1.1e-17
         0.5000000000000011,
@@ -117,6 +130,26 @@ COEFFICIENTS: dict[tuple[str, str], tuple[float, ...]] = {
         0.1818356486025034,
         0.15314036009114804,
         0.1479610363645196,
+    ),
+    ("sine", "float64"): (  # relative error 4.8e-17
+        1.5707963267948966,
+        -0.6459640975062463,
+        0.07969262624616692,
+        -0.004681754135314738,
+        0.00016044118472566214,
+        -3.5988427112259424e-06,
+        5.69192613017507e-08,
+        -6.627428455922913e-10,
+    ),
+    ("cosine", "float64"): (  # relative error 2.1e-17
+        -1.2337005501361697,
+        0.25366950790104803,
+        -0.020863480763352923,
+        0.0009192602748385964,
+        -2.520204236321566e-05,
+        4.7108740984280105e-07,
+        -6.386330257962892e-09,
+        6.507106887457381e-11,
     ),
 }
 LN2 = {
@@ -147,6 +180,8 @@ def _words(dtype: str) -> dict[str, str]:
         "TINY": "1e-8" if single else "1e-17",
         "EXP_POLYNOMIAL": _horner("r", COEFFICIENTS["exp", dtype]),
         "LOG_POLYNOMIAL": _horner("z", COEFFICIENTS["log", dtype]),
+        "SINE_POLYNOMIAL": _horner("z", COEFFICIENTS["sine", dtype]),
+        "COSINE_POLYNOMIAL": _horner("z", COEFFICIENTS["cosine", dtype]),
         "ROOT_HALF_BITS": hex(0x3F3504F3 if single else 0x3FE6A09E667F3BCD),
         "FRACTION_MASK": hex(2**fraction - 1),
         "LEAST_NORMAL": repr(2.0**-126 if single else 2.0**-1022),
@@ -247,6 +282,33 @@ def sigmoid(x: T) -> T:
     return (1 if x >= 0 else small) / (1 + small)
 """
 
+# With 4 turns = q + r, q whole: a sine or cosine of r quarter turns. Nothing is lost before that.
+_COSINE_OF_TURNS = """
+def cosine_of_turns(turns: T) -> T:
+    '''cos(2 pi turns), for turns from -4 to 4: at most 1.5 ulp off.'''
+    shifted = 4 * turns + ROUNDER
+    quarter = bits_of(shifted) & 3
+    r = 4 * turns - (shifted - ROUNDER)
+    z = r * r
+    sine = r * SINE_POLYNOMIAL
+    cosine = 1 + z * COSINE_POLYNOMIAL
+    size = cosine if (quarter & 1) == 0 else sine
+    return -size if (quarter == 1) or (quarter == 2) else size
+"""
+
+_OF_FLOATS = (
+    _MOD,
+    _FLOORDIV,
+    _EXP,
+    _EXPM1,
+    _LOG_OF_MANTISSA,
+    _LOG,
+    _LOG1P,
+    _TANH,
+    _SIGMOID,
+    _COSINE_OF_TURNS,
+)
+
 # --- random numbers --------------------------------------------------------------------------------
 
 # J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw: Parallel random numbers: as easy as 1, 2, 3 (2011).
@@ -271,155 +333,56 @@ def philox(word: uint32, key0: uint32, key1: uint32, c0: uint32, c1: uint32, c2:
     return (x0 if word == 0 else x1) if word < 2 else (x2 if word == 2 else x3)
 """
 
-# A draw is a function of (seed, stream, call, element), see symnet.ops.philox for the convention.
+# A draw is a function of (seed, stream, call, element); `symnet.ops.philox` says how the key and the
+# counter are made of them, and is the meaning that these are held to.
 _DRAWS = (
     """
-def random_word(seed: T, stream: T, call: T, block: T, word: uint32) -> uint32:
-    '''Word 0 to 3 of a block of four: the key is the seed, the counter block, call and stream.'''
-    high = cast((block >> 32) & 0xFFFF, 'uint32') | (cast(call, 'uint32') << 16)
-    return philox(word, cast(seed, 'uint32'), cast(seed >> 32, 'uint32'), cast(block, 'uint32'), high, cast(call >> 16, 'uint32'), cast(stream, 'uint32'))
+def random_word(seed: T, stream: T, call: T, trial: T, block: T, word: uint32) -> uint32:
+    '''Word 0 to 3 of a block.'''
+    key0 = cast(seed, 'uint32')
+    key1 = cast(seed >> 32, 'uint32')
+    c0 = cast(block, 'uint32')
+    c1 = cast(trial, 'uint32')
+    c2 = cast(call, 'uint32')
+    c3 = cast(stream, 'uint32')
+    return philox(word, key0, key1, c0, c1, c2, c3)
 """,
     """
-def random_uint32(seed: T, stream: T, call: T, element: T) -> uint32:
+def random_uint32(seed: T, stream: T, call: T, trial: T, element: T) -> uint32:
     '''32 random bits; four neighbouring elements share a block.'''
-    return random_word(seed, stream, call, element >> 2, cast(element & 3, 'uint32'))
-""",
-    """
-def random_uint64(seed: T, stream: T, call: T, element: T) -> uint64:
-    '''64 random bits, the low half first; two neighbouring elements share a block.'''
-    word = cast(element & 1, 'uint32') * 2
-    low = cast(random_word(seed, stream, call, element >> 1, word), 'uint64')
-    high = cast(random_word(seed, stream, call, element >> 1, word + 1), 'uint64')
-    return low | (high << 32)
+    return random_word(seed, stream, call, trial, element >> 2, cast(element & 3, 'uint32'))
 """,
     """
 def uniform_float32(seed: T, stream: T, call: T, element: T) -> float32:
     '''Uniform in [0, 1), a multiple of 2**-24.'''
-    return cast(random_uint32(seed, stream, call, element) >> 8, 'float32') * 5.9604644775390625e-08
+    high = random_uint32(seed, stream, call, 0, element) >> 8
+    return cast(high, 'float32') * 5.9604644775390625e-08
 """,
     """
 def uniform_float64(seed: T, stream: T, call: T, element: T) -> float64:
     '''Uniform in [0, 1), a multiple of 2**-53.'''
-    return cast(random_uint64(seed, stream, call, element) >> 11, 'float64') * 1.1102230246251565e-16
+    word = cast(element & 1, 'uint32') * 2
+    high = random_word(seed, stream, call, 0, element >> 1, word) >> 5
+    low = random_word(seed, stream, call, 0, element >> 1, word + 1) >> 6
+    return (cast(high, 'float64') * 67108864 + cast(low, 'float64')) * 1.1102230246251565e-16
+""",
+    """
+def normal_float32(seed: T, stream: T, call: T, element: T) -> float32:
+    '''Standard normal, by Box and Muller's method: two neighbours share two words.'''
+    word = cast(element & 2, 'uint32')
+    first = random_word(seed, stream, call, 0, element >> 2, word)
+    second = random_word(seed, stream, call, 0, element >> 2, word + 1)
+    a = cast(cast(first, 'float64') + 1, 'float32') * 2.3283064365386963e-10
+    b = cast(second >> 8, 'float32') * 5.9604644775390625e-08
+    turns = b if (element & 1) == 0 else b - 0.25
+    return sqrt(-2 * log(a)) * cosine_of_turns(turns)
+""",
+    """
+def normal_float64(seed: T, stream: T, call: T, element: T) -> float64:
+    '''Standard normal, by Box and Muller's method: two neighbours share two uniform numbers.'''
+    a = 1 - uniform_float64(seed, stream, call, element & 0xFFFFFFFFFFFFFFFE)
+    b = uniform_float64(seed, stream, call, element | 1)
+    turns = b if (element & 1) == 0 else b - 0.25
+    return sqrt(-2 * log(a)) * cosine_of_turns(turns)
 """,
 )
-
-# M. J. Wichura: Algorithm AS 241, the percentage points of the normal distribution (1988): quotients of
-# polynomials (lowest power first, the divisor's leading 1 left out) in 0.180625 - q**2 for the middle
-# 85%, and in sqrt(-log(p)) less 1.6 and less 5 for the tails. PPND7 and PPND16.
-_NORMAL_TABLES = {
-    "float32": [
-        (
-            (3.3871327179, 50.434271938, 159.29113202, 59.109374720),
-            (17.895169469, 78.757757664, 67.187563600),
-        ),
-        ((1.4234372777, 2.7568153900, 1.3067284816, 0.17023821103), (0.73700164250, 0.12021132975)),
-    ],
-    "float64": [
-        (
-            (
-                3.3871328727963666080,
-                133.14166789178437745,
-                1971.5909503065514427,
-                13731.693765509461125,
-                45921.953931549871457,
-                67265.770927008700853,
-                33430.575583588128105,
-                2509.0809287301226727,
-            ),
-            (
-                42.313330701600911252,
-                687.18700749205790830,
-                5394.1960214247511077,
-                21213.794301586595867,
-                39307.895800092710610,
-                28729.085735721942674,
-                5226.4952788528545610,
-            ),
-        ),
-        (
-            (
-                1.42343711074968357734,
-                4.63033784615654529590,
-                5.76949722146069140550,
-                3.64784832476320460504,
-                1.27045825245236838258,
-                0.241780725177450611770,
-                0.0227238449892691845833,
-                7.74545014278341407640e-4,
-            ),
-            (
-                2.05319162663775882187,
-                1.67638483018380384940,
-                0.689767334985100004550,
-                0.148103976427480074590,
-                0.0151986665636164571966,
-                5.47593808499534494600e-4,
-                1.05075007164441684324e-9,
-            ),
-        ),
-        (
-            (
-                6.65790464350110377720,
-                5.46378491116411436990,
-                1.78482653991729133580,
-                0.296560571828504891230,
-                0.0265321895265761230930,
-                1.24266094738807843860e-3,
-                2.71155556874348757815e-5,
-                2.01033439929228813265e-7,
-            ),
-            (
-                0.599832206555887937690,
-                0.136929880922735805310,
-                0.0148753612908506148525,
-                7.86869131145613259100e-4,
-                1.84631831751005468180e-5,
-                1.42151175831644588870e-7,
-                2.04426310338993978564e-15,
-            ),
-        ),
-    ],
-}
-
-
-def _choice(numbers: list[float], dtype: str) -> str:
-    """The number for the region: central, middle or, where there is one, tail."""
-    *first, last = numbers
-    text = f"cast({last!r}, '{dtype}')"
-    for number, region in reversed(list(zip(first, ("central", "middle"), strict=False))):
-        text = f"({number!r} if {region} else {text})"
-    return text
-
-
-def _normal(dtype: str) -> str:
-    """The text of normal_float32 or normal_float64."""
-    single = dtype == "float32"
-    bits = 32 if single else 64
-    kept = 31 if single else 53
-    tables = _NORMAL_TABLES[dtype]
-    longest = len(tables[0][0])
-    scale = repr(2.0 ** -(kept + 1))
-    lines = [
-        f"def normal_{dtype}(seed: T, stream: T, call: T, element: T) -> {dtype}:",
-        f"    '''Standard normal: the inverse distribution function of {bits} random bits.'''",
-        f"    bits = random_uint{bits}(seed, stream, call, element)",
-        f"    below = (bits & {hex(2 ** (bits - 1) - 1)}) >> {bits - 1 - kept}",
-        f"    p = (cast(below, '{dtype}') + 0.5) * {scale}",
-        f"    q = (cast({hex(2**kept)} - below, '{dtype}') - 0.5) * {scale}",
-        "    r = sqrt(-log(p))",
-        "    central = q <= 0.425",
-        "    middle = r <= 5",
-        f"    t = 0.180625 - q * q if central else r - (1.6 if middle else cast(5, '{dtype}'))",
-    ]
-    for name, part in (("top", 0), ("bottom", 1)):
-        columns = [[*table[part], *[0.0] * longest][: longest - part] for table in tables]
-        for power in reversed(range(longest - part)):
-            choice = _choice([column[power] for column in columns], dtype)
-            first = power == longest - part - 1
-            lines.append(f"    {name} = {choice}" if first else f"    {name} = {name} * t + {choice}")
-    lines += [
-        f"    size = (q if central else cast(1, '{dtype}')) * top / (bottom * t + 1)",
-        f"    return size if (bits >> {bits - 1}) != 0 else -size",
-    ]
-    return "\n".join(lines)

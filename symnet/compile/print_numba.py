@@ -118,7 +118,7 @@ _FLOAT_FUNCTIONS = {
 #: Functions that take several lines of Python; `{T}` is the dtype, `{bits}` its width.
 _HELPERS = {
     "sign_float": """
-def sign_{T}(x):
+def {name}(x):
     if x > 0.0:
         return {T}(1.0)
     if x < 0.0:
@@ -126,46 +126,46 @@ def sign_{T}(x):
     return {T}(0.0) if x == 0.0 else x
 """,
     "round_half_away": """
-def round_half_away_{T}(x):
+def {name}(x):
     whole = np.trunc(x)
     away = whole + math.copysign({T}(1.0), x)
     return away if abs(x - whole) >= 0.5 else whole
 """,
     "floordiv_signed": """
-def floordiv_{T}(a, b):
+def {name}(a, b):
     if b == 0:
         return {T}(0)
     return {T}(-a) if b == -1 else {T}(a // b)
 """,
     "mod_signed": """
-def mod_{T}(a, b):
+def {name}(a, b):
     return {T}(0) if b == 0 or b == -1 else {T}(a % b)
 """,
     "fmod_signed": """
-def fmod_{T}(a, b):
+def {name}(a, b):
     if b == 0 or b == -1:
         return {T}(0)
     rest = {T}(a % b)
     return {T}(rest - b) if rest != 0 and (rest < 0) != (a < 0) else rest
 """,
     "floordiv_unsigned": """
-def floordiv_{T}(a, b):
+def {name}(a, b):
     return {T}(0) if b == 0 else {T}(a // b)
 """,
     "mod_unsigned": """
-def mod_{T}(a, b):
+def {name}(a, b):
     return {T}(0) if b == 0 else {T}(a % b)
 """,
     "shift_left": """
-def shift_left_{T}(a, count):
+def {name}(a, count):
     return {T}(a << count) if 0 <= count < {bits} else {T}(0)
 """,
     "shift_right_signed": """
-def shift_right_{T}(a, count):
+def {name}(a, count):
     return {T}(a >> (count if 0 <= count < {bits} else {T}({bits} - 1)))
 """,
     "shift_right_unsigned": """
-def shift_right_{T}(a, count):
+def {name}(a, count):
     return {T}(a >> count) if 0 <= count < {bits} else {T}(0)
 """,
 }
@@ -198,7 +198,7 @@ def print_nest(kernel: nest.Nest) -> str:
 
 def print_function(function: library.Function) -> str:
     """A library function as Python source."""
-    return _Printer().function(function)
+    return _Printer().function(function, function.name)
 
 
 class _Printer:
@@ -210,6 +210,7 @@ class _Printer:
         self.module_functions: set[str] = set()
         self.lines: list[str] = []
         self.indent = 0
+        self.kernel_name = ""
         self._start(())
 
     def _start(self, reserved: Sequence[str]) -> None:
@@ -223,6 +224,7 @@ class _Printer:
 
     def kernel(self, kernel: nest.Nest) -> str:
         """The kernel's own text."""
+        self.kernel_name = kernel.name
         self._start([kernel.name, "status"])
         for buffer in kernel.buffers:
             self.buffers[buffer.name] = buffer.dtype
@@ -237,11 +239,11 @@ class _Printer:
         self.indent -= 1
         return "\n".join(self.lines) + "\n"
 
-    def function(self, function: library.Function) -> str:
-        """A library function's own text."""
-        self._start([function.name])
+    def function(self, function: library.Function, name: str) -> str:
+        """A library function's own text, under a name."""
+        self._start([name])
         parameters = [self._bind(name, dtype) for name, dtype in function.parameters]
-        self._line(f"def {function.name}({', '.join(parameters)}):")
+        self._line(f"def {name}({', '.join(parameters)}):")
         self.indent += 1
         if function.documentation:
             first, *rest = function.documentation.splitlines()
@@ -263,21 +265,23 @@ class _Printer:
         return name
 
     def _library(self, function: library.Function) -> str:
-        if function.name not in self.defined:
+        name = self._free(function.name)
+        if name not in self.defined:
             inner = _Printer()
+            inner.kernel_name = self.kernel_name
             inner.defined, inner.definitions = self.defined, self.definitions
             inner.module_functions = self.module_functions
-            self._define(function.name, inner.function(function))
-        return function.name
+            self._define(name, inner.function(function, name))
+        return name
 
     def _helper(self, helper: str, name: str, dtype: str) -> str:
-        bits = dtype.lstrip("uintfloa")
-        return self._define(
-            name,
-            _HELPERS[helper]
-            .format(T=f"np.{dtype}", bits=bits)
-            .replace(f"_np.{dtype}(", f"_{dtype}("),
-        )
+        name = self._free(name)
+        text = _HELPERS[helper].format(name=name, T=f"np.{dtype}", bits=dtype.lstrip("uintfloa"))
+        return self._define(name, text)
+
+    def _free(self, name: str) -> str:
+        """The name of a helper, changed where the kernel itself is called so."""
+        return f"{name}_" if name == self.kernel_name else name
 
     # --- names ---------------------------------------------------------------------------------
 

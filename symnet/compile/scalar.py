@@ -220,7 +220,9 @@ class Reader:
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 condition = self._condition(test, "if")
                 branches = [body, orelse]
-                then, otherwise = self._alike(node, branches, [self.read(each) for each in branches])
+                then, otherwise = self._alike(
+                    node, branches, [self.read(each) for each in branches]
+                )
                 return nest.Select(then.dtype, condition, then, otherwise)
             case ast.Call():
                 return self._call(node)

@@ -67,11 +67,12 @@ def print_nest(module: ir.Module, kernel: nest.Nest) -> ir.Function:
 
 def library_function(module: ir.Module, function: Function) -> ir.Function:
     """The library function in this module, added on first use: internal, and inlined wherever called."""
-    known = module.globals.get(function.name)
+    name = f"library.{function.name}"  # no kernel has a dot in its name
+    known = module.globals.get(name)
     if known is not None:
         return known
     arguments = [llvm_type(dtype) for _, dtype in function.parameters]
-    made = ir.Function(module, ir.FunctionType(llvm_type(function.dtype), arguments), function.name)
+    made = ir.Function(module, ir.FunctionType(llvm_type(function.dtype), arguments), name)
     made.linkage = "internal"
     made.attributes.add("alwaysinline")
     made.attributes.add("nounwind")

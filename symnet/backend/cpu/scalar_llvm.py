@@ -428,6 +428,8 @@ class ScalarPrinter:
     def _external(self, name: str, result: ir.Type, arguments: Sequence[ir.Type]) -> ir.Function:
         known = self.module.globals.get(name)
         if known is not None:
+            if not known.is_declaration:
+                raise TypeError(f"a kernel has the name of the C library's function {name}")
             return known
         return ir.Function(self.module, ir.FunctionType(result, arguments), name)
 
