@@ -156,7 +156,8 @@ def read(path: Path) -> tuple[DataSet, DataSet, DataSet]:
     try:
         with path.open("rb") as stream:
             zipped = stream.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if zipped else path.open("rb") as content:
+        opened: Any = gzip.open if zipped else open
+        with opened(path, "rb") as content:
             return _read_stream(content, path)
     except FileNotFoundError:
         raise DataError(f"there is no file {path}", [f"working folder: {os.getcwd()}"]) from None
@@ -247,7 +248,8 @@ def _read_npz(stream: IO[bytes], path: Path) -> tuple[DataSet, DataSet, DataSet]
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise _unreadable(path, error) from error
     if all(key in held for key in _UNSPLIT_KEYS):
-        return _split(*(held[key] for key in _UNSPLIT_KEYS), path)
+        train_x, train_y, test_x, test_y = (held[key] for key in _UNSPLIT_KEYS)
+        return _split(train_x, train_y, test_x, test_y, path)
     if all(key in held for key in _SPLIT_KEYS):
         parts = [held[key] for key in _SPLIT_KEYS]
         return _from_pairs((parts[0:2], parts[2:4], parts[4:6]), path)

@@ -194,7 +194,8 @@ class _DenseLayer:
         batch_shape = (mini_batch_size, self.n_in)
         self.inpt = inpt.reshape(batch_shape)
         kept = 1 - self.p_dropout
-        self.output = self.activation_fn(kept * T.dot(self.inpt, self.w) + self.b)
+        product: Variable = T.dot(self.inpt, self.w)
+        self.output = self.activation_fn(kept * product + self.b)
         self.y_out = T.argmax(self.output, axis=1)
         self.inpt_dropout = dropout_layer(inpt_dropout.reshape(batch_shape), self.p_dropout)
         self.output_dropout = self.activation_fn(T.dot(self.inpt_dropout, self.w) + self.b)
@@ -251,5 +252,6 @@ class SoftmaxLayer(_DenseLayer):
 
     def cost(self, net: Any) -> Variable:
         """The mean negative log-likelihood of net.y under the output with dropout: a scalar."""
-        log_likelihood = T.log(self.output_dropout)[T.arange(net.y.shape[0]), net.y]
-        return -T.mean(log_likelihood)
+        log_p = T.log(self.output_dropout)
+        mean: Variable = T.mean(log_p[T.arange(net.y.shape[0]), net.y])
+        return -mean

@@ -90,6 +90,7 @@ class Network:
         mini-batch; the parameters are then put back to those of the last finished epoch.
         """
         self._check_settings(mini_batch_size, epochs, eta, lmbda)
+        self._check_last_layer()
         named = {"training_data": training_data, "validation_data": validation_data}
         if test_data:
             named["test_data"] = test_data
@@ -102,13 +103,14 @@ class Network:
         progress = Progress(epochs, training_batches, mini_batch_size)
         progress.note("building the training function")
         train = self._training_function(training_data, training_batches, eta, lmbda)
-        accuracy = self.layers[-1].accuracy(self.y)
+        last: Any = self.layers[-1]
+        accuracy = last.accuracy(self.y)
         validation_accuracies = self._by_mini_batch(accuracy, validation_data)
         test_batches = 0
         if test_data:
             test_batches = size(test_data) // mini_batch_size
             test_accuracies = self._by_mini_batch(accuracy, test_data)
-            self.test_mb_predictions = self._by_mini_batch(self.layers[-1].y_out, test_data)
+            self.test_mb_predictions = self._by_mini_batch(last.y_out, test_data)
 
         best_validation_accuracy = 0.0
         best_iteration = 0
@@ -152,7 +154,8 @@ class Network:
 
     def _training_function(self, data: SharedData, batches: int, eta: float, lmbda: float) -> Any:
         """A function that makes the step of one mini-batch and gives the cost before it."""
-        cost = self.layers[-1].cost(self)
+        last: Any = self.layers[-1]
+        cost = last.cost(self)
         if lmbda:
             squared_weights = sum((layer.w**2).sum() for layer in self.layers)
             cost = cost + 0.5 * lmbda * squared_weights / batches
@@ -246,6 +249,16 @@ class Network:
                 raise NetworkError(
                     f"SGD can't train with {name} = {value}", ["expected: a finite number"]
                 )
+
+    def _check_last_layer(self) -> None:
+        last = self.layers[-1]
+        missing = [name for name in ("cost", "accuracy", "y_out") if not hasattr(last, name)]
+        if missing:
+            raise NetworkError(
+                "the last layer can't be trained for",
+                [_described(len(self.layers) - 1, last), f"missing: {', '.join(missing)}"],
+                hint="let the network end with a SoftmaxLayer.",
+            )
 
     def _check_data(self, name: str, data: SharedData) -> None:
         """That `data` is a pair of shared variables that fits the first and the last layer."""

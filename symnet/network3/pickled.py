@@ -47,7 +47,7 @@ class _Dtype(_Record):
     def resolve(self) -> np.dtype[Any]:
         if self.code not in _DTYPE_CODES or self.order not in ("<", ">", "=", "|"):
             raise ValueError(f"dtype {self.order!r} {self.code!r} is not a plain number")
-        return np.dtype(self.code).newbyteorder(self.order)
+        return np.dtype(self.order + self.code)
 
 
 class _Array(_Record):

@@ -218,6 +218,12 @@ def test_data_that_is_refused(name, data, said):
     assert not net.params[0].get_value().any()
 
 
+def test_a_last_layer_without_a_cost():
+    net = Network([FullyConnectedLayer(4, 3)], 2)
+    with pytest.raises(NetworkError, match="(?s)FullyConnectedLayer.*missing: cost.*SoftmaxLayer"):
+        train(net)
+
+
 def test_image_shape_that_does_not_match_the_data():
     net = Network([ConvPoolLayer((2, 1, 3, 3), (2, 1, 6, 6)), SoftmaxLayer(8, 3)], 2)
     with pytest.raises(NetworkError, match=r"(?s)image_shape=\(2, 1, 6, 6\).*\(10, 4\).*36"):
