@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -251,6 +252,27 @@ def test_large_products_blocked_and_packed() -> None:
     kernels = Kernels(contractions, small)
     for contraction, kernel in zip(contractions, kernels.functions, strict=True):
         check(contraction, kernel)
+
+
+def test_packed_panels_fit_on_the_stack() -> None:
+    small = replace(HOST, l1=4096, l2=16384)
+    apart = Contraction(
+        "float32",
+        (
+            Dimension("row", 40, 2000, 0, 33),
+            Dimension("column", 33, 0, 2000, 1),
+            Dimension("far", 3, 601, 601, 0),
+            Dimension("near", 600, 1, 1, 0),
+        ),
+    )
+    packed = product(130, 70, 90, a_transposed=True, b_transposed=True)
+    for contraction in (apart, packed):
+        module = ir.Module()
+        emit_contraction(module, "kernel", contraction, small)
+        panels = [int(count) for count in re.findall(r"alloca \[(\d+) x float\]", str(module))]
+        assert all(count * 4 <= small.l1 for count in panels)
+        assert bool(panels) == (contraction is packed)
+        check(contraction, Kernels([contraction], small).functions[0])
 
 
 def convolutions(

@@ -196,7 +196,7 @@ class _Stretch:
 
 
 class _Chooser:
-    """Lists plans for one order of A and B, each with its cost in cycles."""
+    """Lists plans for one order of A and B, each cheaper in cycles than the one before it."""
 
     def __init__(
         self,
@@ -233,6 +233,7 @@ class _Chooser:
         self.column_count = math.prod(_count(d) for d in self.columns)
         self.a_bytes = self._footprint(0) // self.repeats
         self.b_bytes = self._footprint(1) // self.repeats
+        self.cheapest = math.inf
 
     # -- lanes along an index of C ---------------------------------------------------------------
 
@@ -289,11 +290,11 @@ class _Chooser:
         if any(stretch.merges for stretch in stretches):
             spare -= 1
         sizes = _balanced(row.extent, spare // vectors) if row else [1]
-        packable = self._can_pack(columns)
+        packable = self._can_pack(columns, vectors * stretches[0].width)
         for size in sizes:
-            yield self._outer_plan(columns, stretches, size, packed=False)
+            yield from self._outer_plan(columns, stretches, size, packed=False)
             if packable and row and _count(row) > size:
-                yield self._outer_plan(columns, stretches, size, packed=True)
+                yield from self._outer_plan(columns, stretches, size, packed=True)
 
     def _stretches(self, columns: list[tuple[Dimension, int]]) -> list[_Stretch]:
         """What whole tiles and the remainder tile take of B and C, and how often each comes."""
@@ -313,9 +314,14 @@ class _Chooser:
             found.append(_Stretch(times * others, width, vectors, loads, merges, stores))
         return found
 
-    def _can_pack(self, columns: list[tuple[Dimension, int]]) -> bool:
+    def _can_pack(self, columns: list[tuple[Dimension, int]], padded: int) -> bool:
         """Copying B pays if its columns lie apart, or if it is read often and from far away."""
         if not self.contracted or any(isinstance(d.extent, str) for d in self.contracted[1:]):
+            return False
+        # The panel is on the stack, and only the outermost contracted index can be taken in parts.
+        if math.prod(_count(d) for d in self.contracted[1:]) * padded * self.element > (
+            self.machine.l1
+        ):
             return False
         return self.b_bytes > self.machine.l1 // 2 or (bool(columns) and columns[0][0].b != 1)
 
@@ -325,7 +331,7 @@ class _Chooser:
         stretches: list[_Stretch],
         row_size: int,
         packed: bool,
-    ) -> Plan:
+    ) -> Iterator[Plan]:
         machine, element, row = self.machine, self.element, self.row
         width = stretches[0].width
         padded = stretches[0].vectors * width
@@ -372,6 +378,9 @@ class _Chooser:
         cost *= self._variants(columns, row_size)
         if any(isinstance(d.extent, str) and not d.b == d.c == 1 for d, _ in columns):
             cost *= 3  # what is left over can't be masked, and goes by in fewer and fewer lanes
+        if cost >= self.cheapest:
+            return
+        self.cheapest = cost
 
         loops = [Loop(d.name, 1, "step") for d in self.batch]
         row_loops = self._row_loops(row_size)
@@ -395,7 +404,7 @@ class _Chooser:
             loops += row_loops + column_loops
         else:
             loops += column_loops + row_loops
-        return Plan(
+        yield Plan(
             "outer",
             self.dimensions,
             self.swapped,
@@ -482,7 +491,7 @@ class _Chooser:
                 count = math.prod(size for _, size in columns)
                 for size in _balanced(row.extent, (registers - 2) // count) if row else [1]:
                     if size * count + min(size, count) < registers:
-                        yield self._inner_plan(blocks, passes, loads, size, columns)
+                        yield from self._inner_plan(blocks, passes, loads, size, columns)
 
     def _contracted_block(self, vector: Dimension) -> list[tuple[Dimension, int]]:
         """Contracted indices that one unrolled pass takes along lanes, fastest first."""
@@ -537,7 +546,7 @@ class _Chooser:
         loads: tuple[float, float],
         row_size: int,
         columns: list[tuple[Dimension, int]],
-    ) -> Plan:
+    ) -> Iterator[Plan]:
         row = self.row
         column_size = math.prod(size for _, size in columns)
         row_tiles = self.row_count / row_size
@@ -556,6 +565,9 @@ class _Chooser:
         outside = self._walk(self.a_bytes) + self._walk(self.b_bytes)
         cost = (max(cost, outside) + min(cost, outside) / 8) * self.repeats
         cost *= self._variants(columns, row_size)
+        if cost >= self.cheapest:
+            return
+        self.cheapest = cost
 
         row_loops = self._row_loops(row_size)
         chosen = {d.name for d, _ in columns}
@@ -564,7 +576,7 @@ class _Chooser:
         loops = [Loop(d.name, 1, "step") for d in self.batch]
         loops += row_loops + column_loops if rows_outside else column_loops + row_loops
         along = {d.name for d, _ in blocks}
-        return Plan(
+        yield Plan(
             "inner",
             self.dimensions,
             self.swapped,
