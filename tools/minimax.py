@@ -1,7 +1,8 @@
 """Derives the polynomial coefficients of `symnet/compile/library.py` and prints them.
 
-`python tools/minimax.py` prints every table by Remez's exchange algorithm in 60 digits, with the largest
-relative error that the polynomial (its coefficients rounded to the dtype) makes of the function.
+`python tools/minimax.py` prints every table by Remez's exchange algorithm in 60 digits, with the
+largest relative error that the polynomial (its coefficients rounded to the dtype) makes of the
+function.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def _horner(coefficients: list[Any], x: Any) -> Any:
 
 
 def _alternating_extrema(grid: list[Any], errors: list[Any], count: int) -> list[Any]:
-    """The largest error of each run of one sign; of too many runs, those with the largest errors."""
+    """The largest error of each run of one sign; of too many runs, the largest of those."""
     best: list[tuple[Any, Any]] = []
     for x, error in zip(grid, errors, strict=True):
         if best and (best[-1][1] > 0) == (error > 0):

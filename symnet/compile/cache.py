@@ -1,13 +1,14 @@
 """The cache of object code: takes bytes and their metadata under a key, and hands them on to later
 processes, or None. Nothing that happens to its folder stops a program: a cause is warned of once.
 
-One file holds one compiled function. It is checked (magic, version, owner, SHA-256 over key, metadata
-and data) before anything in it is used, written under another name first and then renamed, and holds
-no pickle. Any number of threads and processes may use a folder at once: a reader sees a whole file or
-none, and one that has been evicted under a reader stays readable to it.
+One file holds one compiled function. It is checked (magic, version, owner, SHA-256 over key,
+metadata and data) before anything in it is used, written under another name first and then renamed,
+and holds no pickle. Any number of threads and processes may use a folder at once: a reader sees a
+whole file or none, and one that has been evicted under a reader stays readable to it.
 
-The folder is `SYMNET_CACHE_DIR`, or `symnet` in `XDG_CACHE_HOME` or `~/.cache`. `SYMNET_CACHE_LIMIT` is
-its limit in bytes, 1 GiB unless given; beyond it the files that were least recently used go.
+The folder is `SYMNET_CACHE_DIR`, or `symnet` in `XDG_CACHE_HOME` or `~/.cache`.
+`SYMNET_CACHE_LIMIT` is its limit in bytes, 1 GiB unless given; beyond it the files that were least
+recently used go.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class _Damaged(Exception):
     """A file that is not what `store` wrote."""
 
 
-# --- keys ------------------------------------------------------------------------------------------
+# --- keys -----------------------------------------------------------------------------------------
 
 
 def key(parts: Iterable[str | bytes]) -> str:
@@ -80,8 +81,8 @@ def emitter_fingerprint(
     """A key part for everything besides the Program that decides what code comes out.
 
     The source text of `modules` (of a package, of all modules in it), the versions of Python and
-    llvmlite (with `numba`, of Numba too), and the name and features of the processor. Imports neither
-    the modules nor Numba.
+    llvmlite (with `numba`, of Numba too), and the name and features of the processor. Imports
+    neither the modules nor Numba.
     """
     import llvmlite.binding as llvm
 
@@ -113,7 +114,7 @@ def _source_files(module: str) -> list[Path]:
     return [Path(spec.origin)]
 
 
-# --- the folder ------------------------------------------------------------------------------------
+# --- the folder -----------------------------------------------------------------------------------
 
 
 def folder() -> Path:
@@ -126,7 +127,7 @@ def folder() -> Path:
 
 
 def limit() -> int:
-    """The most bytes that the folder should hold; ValueError when the environment says no number."""
+    """The most bytes that the folder should hold; ValueError when that is given as no number."""
     given = os.environ.get("SYMNET_CACHE_LIMIT")
     if not given:
         return DEFAULT_LIMIT
@@ -192,11 +193,11 @@ def _warn(cause: str, message: str) -> None:
     )
 
 
-# --- loading and storing ---------------------------------------------------------------------------
+# --- loading and storing --------------------------------------------------------------------------
 
 
 def load(key: str) -> tuple[bytes, dict[str, Any]] | None:
-    """What was stored under a key: the data and its metadata; None when there is nothing to trust."""
+    """What was stored under a key: the data and its metadata; None where nothing can be trusted."""
     where = folder()
     path = where / (key + _SUFFIX)
     try:
@@ -282,7 +283,7 @@ def _digest(key: str, words: bytes, data: bytes) -> bytes:
 
 
 def _evict(keep: str) -> None:
-    """Remove the files used longest ago while the folder is over its limit, and stale unfinished ones."""
+    """Remove stale unfinished files and, over the limit, the files that were used longest ago."""
     files = _files(unfinished=True)
     now = time.time()
     total = 0

@@ -1,4 +1,4 @@
-"""Scalar functions written once, as text in Python's syntax, and read into the nest form when asked for.
+"""Scalar functions written once: texts in Python's syntax, read into the nest form when asked for.
 
 Both printers print a kernel's library functions from here, so every target computes the same thing.
 """
@@ -20,7 +20,7 @@ from symnet.compile.scalar import Reader, Value, literal
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A scalar function: typed parameters, straight-line or looped statements, and what it returns."""
+    """A scalar function: typed parameters, statements without branches, and what it returns."""
 
     name: str
     parameters: tuple[tuple[str, str], ...]
@@ -43,7 +43,7 @@ _SOURCES: dict[tuple[str, str], _Source] = {}
 
 
 def find(function: str, dtype: str) -> Function | None:
-    """The library's function for a dialect function and the dtype of its first argument, or None."""
+    """The library's function of a name, for the dtype of its first argument; None without one."""
     return _read(function, dtype) if (function, dtype) in _SOURCES else None
 
 
@@ -82,7 +82,7 @@ def _all_expressions(body: Sequence[Statement], result: Expression | None) -> It
         yield from nest.walk_expression(result)
 
 
-# --- reading the texts -----------------------------------------------------------------------------
+# --- reading the texts ----------------------------------------------------------------------------
 
 
 def define(text: str, dtype: str, **words: str) -> None:

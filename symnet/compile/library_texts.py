@@ -1,10 +1,10 @@
-"""The texts of the library's functions: takes nothing, hands on (text, dtype, words) for each function.
+"""The texts of the library's functions: hands on (text, dtype, words) for each function.
 
-In a text, `T` is the dtype of the first argument and each word of `words` stands for its value; how a
-text is read says `symnet.compile.library`. The functions of floats have no branches and no calls, so
-that a loop of them vectorises, and compute what the names say for every input: NaN, infinities, zeros of
-both signs, subnormal numbers and results, and overflow. Errors stated are the largest found against
-mpmath by tests/compile/test_library.py.
+In a text, `T` is the dtype of the first argument and each word of `words` stands for its value; how
+a text is read says `symnet.compile.library`. The functions of floats have no branches and no calls,
+so that a loop of them vectorises, and compute what the names say for every input: NaN, infinities,
+zeros of both signs, subnormal numbers and results, and overflow. Errors stated are the largest
+found against mpmath by tests/compile/test_library.py.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _horner(variable: str, coefficients: tuple[float, ...]) -> str:
     return text
 
 
-# --- integers and division -------------------------------------------------------------------------
+# --- integers and division ------------------------------------------------------------------------
 
 _INTEGER_POWER = """
 def pow(base: T, exponent: T) -> T:
@@ -77,13 +77,13 @@ def floordiv(a: T, b: T) -> T:
     return (whole if lower != 0 else copysign(0, a / b)) if b != 0 else a / b
 """
 
-# --- exponentials and logarithms -------------------------------------------------------------------
+# --- exponentials and logarithms ------------------------------------------------------------------
 
 # Minimax coefficients, lowest power first, and ln 2 in two parts of which the first has few bits:
-# `python tools/minimax.py`. "exp": (exp(r) - 1 - r) / r**2 for |r| <= ln(2) / 2. "log":
-# (log((1 + s) / (1 - s)) - 2 * s) / s**3 as a polynomial in s**2 for 1 + f = (1 + s) / (1 - s) between
-# sqrt(1/2) and sqrt(2). "sine": sin(pi / 2 * r) / r in z = r**2, "cosine": (cos(pi / 2 * r) - 1) / z,
-# both for |r| <= 1/2.
+# `python tools/minimax.py`. "exp": (exp(r) - 1 - r) / r**2 for |r| <= ln(2) / 2. "log": (log((1 +
+# s) / (1 - s)) - 2 * s) / s**3 as a polynomial in s**2 for 1 + f = (1 + s) / (1 - s) between
+# sqrt(1/2) and sqrt(2). "sine": sin(pi / 2 * r) / r in z = r**2, "cosine": (cos(pi / 2 * r) - 1) /
+# z, both for |r| <= 1/2.
 COEFFICIENTS: dict[tuple[str, str], tuple[float, ...]] = {
     ("exp", "float32"): (  # relative error 3.8e-9
         0.4999999403953552,
@@ -189,8 +189,8 @@ def _words(dtype: str) -> dict[str, str]:
     }
 
 
-# x = n ln 2 + r (Cody and Waite's reduction in two steps), exp(x) = 2**n exp(r). The power of two is
-# multiplied in two halves, so that neither overflows and a subnormal result is rounded once.
+# x = n ln 2 + r (Cody and Waite's reduction in two steps), exp(x) = 2**n exp(r). The power of two
+# is multiplied in two halves, so that neither overflows and a subnormal result is rounded once.
 _EXP = """
 def exp(x: T) -> T:
     '''e to the x: at most 1 ulp off.'''
@@ -207,8 +207,8 @@ def exp(x: T) -> T:
     return power * first * second
 """
 
-# 2**n exp(r) - 1 = 2 ((2**(n-1) - 1/2) + 2**(n-1) (exp(r) - 1)), of which no part overflows early; what
-# the rounding of r lost goes into the small terms.
+# 2**n exp(r) - 1 = 2 ((2**(n-1) - 1/2) + 2**(n-1) (exp(r) - 1)), of which no part overflows early;
+# what the rounding of r lost goes into the small terms.
 _EXPM1 = """
 def expm1(x: T) -> T:
     '''e to the x, less 1, also for small x: at most 1.5 ulp off.'''
@@ -251,8 +251,8 @@ def log(x: T) -> T:
     at_least_zero = -inf if x == 0 else value
     return (x if x == inf else at_least_zero) if x >= 0 else cast(nan, 'T')
 """
-# log(1 + x) from u = 1 + x as rounded; what was lost, x - (u - 1), over u is the correction. Where no
-# power of two is taken out, x itself is used and nothing was lost.
+# log(1 + x) from u = 1 + x as rounded; what was lost, x - (u - 1), over u is the correction. Where
+# no power of two is taken out, x itself is used and nothing was lost.
 _LOG1P = """
 def log1p(x: T) -> T:
     '''log(1 + x), also for small x: at most 1 ulp off.'''
@@ -309,11 +309,16 @@ _OF_FLOATS = (
     _COSINE_OF_TURNS,
 )
 
-# --- random numbers --------------------------------------------------------------------------------
+# --- random numbers -------------------------------------------------------------------------------
 
-# J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw: Parallel random numbers: as easy as 1, 2, 3 (2011).
+# J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw: Parallel random numbers: as easy as 1, 2, 3
+# (2011).
 _PHILOX = """
-def philox(word: uint32, key0: uint32, key1: uint32, c0: uint32, c1: uint32, c2: uint32, c3: uint32) -> uint32:
+def philox(
+    word: uint32,
+    key0: uint32, key1: uint32,
+    c0: uint32, c1: uint32, c2: uint32, c3: uint32,
+) -> uint32:
     '''Word 0 to 3 of the block that Philox 4x32-10 makes of a key and a counter.'''
     x0 = c0
     x1 = c1
@@ -333,8 +338,8 @@ def philox(word: uint32, key0: uint32, key1: uint32, c0: uint32, c1: uint32, c2:
     return (x0 if word == 0 else x1) if word < 2 else (x2 if word == 2 else x3)
 """
 
-# A draw is a function of (seed, stream, call, element); `symnet.ops.philox` says how the key and the
-# counter are made of them, and is the meaning that these are held to.
+# A draw is a function of (seed, stream, call, element); `symnet.ops.philox` says how the key and
+# the counter are made of them, and is the meaning that these are held to.
 _DRAWS = (
     """
 def random_word(seed: T, stream: T, call: T, trial: T, block: T, word: uint32) -> uint32:

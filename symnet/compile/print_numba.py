@@ -1,4 +1,4 @@
-"""Loop nests as Python source that Numba compiles: a nest becomes a module's text that a person reads.
+"""Loop nests as Python source: a nest becomes the text of a module, for people and for Numba.
 
 The text holds the library functions that the kernel calls and then the kernel, a function over raw
 pointers, sizes and the status words. `symnet.backend.cpu.numba_nest` compiles it for the CPU.
@@ -174,8 +174,8 @@ def {name}(a, count):
 def print_nest(kernel: nest.Nest) -> str:
     """The text of a module that defines `kernel.name`, and above it what that calls.
 
-    The function takes the nest's buffers as pointers (those of bools as pointers to uint8), its sizes
-    as int64, and `status` as a pointer to int64; it returns 0 or 1.
+    The function takes the nest's buffers as pointers (those of bools as pointers to uint8), its
+    sizes as int64, and `status` as a pointer to int64; it returns 0 or 1.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""The scalar dialect: an expression in Python's syntax and typed arguments become a nest expression.
+"""The scalar dialect: a text in Python's syntax and typed arguments become a nest expression.
 
-The table of elementwise ops and the library of scalar functions are written in it; lowering puts the
-expressions it makes into loop nests.
+The table of elementwise ops and the library of scalar functions are written in it; lowering puts
+the expressions it makes into loop nests.
 
 The dialect
 -----------
@@ -11,8 +11,8 @@ The dialect
 * calls of every function of the nest form (`symnet.compile.nest.SAME`, `TO_BOOL`, `bits_of`,
   `from_bits`), of `cast(x, "float32")`, and of the functions that the caller adds.
 
-A number has no dtype of its own: it takes the dtype of what it meets, and must fit it. Arithmetic on
-numbers alone is done when the text is read, in Python's precision.
+A number has no dtype of its own: it takes the dtype of what it meets, and must fit it. Arithmetic
+on numbers alone is done when the text is read, in Python's precision.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ _ALSO_INTEGER = _INTEGER_ONLY | set(
     "round_half_away eq ne lt le gt ge isnan isinf from_bits".split()
 )
 _ALSO_BOOL = set(
-    "add mul minimum maximum bitwise_and bitwise_or bitwise_xor bitwise_not eq ne lt le gt ge".split()
+    "add mul minimum maximum bitwise_and bitwise_or bitwise_xor bitwise_not "
+    "eq ne lt le gt ge".split()
 )
 
 

@@ -96,7 +96,7 @@ def _cosine_of_turns(turns: Array) -> Array:
     angle = np.pi / 2 * (4 * turns - quarter).astype("float64")
     place = quarter.astype("int64") & 3
     size = np.where(place & 1, np.sin(angle), np.cos(angle))
-    return np.where((place == 1) | (place == 2), -size, size).astype(turns.dtype)
+    return np.asarray(np.where((place == 1) | (place == 2), -size, size), turns.dtype)
 
 
 def binomial(state: State, trials: Array, probabilities: Array) -> Array:

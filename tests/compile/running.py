@@ -1,4 +1,4 @@
-"""Compiles nests by either printer and calls them on NumPy arrays: what the tests of this folder share."""
+"""Compiles nests by either printer and calls them on NumPy arrays, for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INPUT, OUTPUT = False, True
 
 
 def by_llvm(nests: Sequence[Nest], machine=None) -> dict[str, Kernel]:
-    """The nests as LLVM IR, optimised and loaded: `kernel(*arrays, *sizes) -> (code, status words)`."""
+    """The nests as loaded LLVM code: `kernel(*arrays, *sizes) -> (code, status words)`."""
     machine = machine or llvm.host_machine()
     module = ir.Module("test")
     for nest in nests:

@@ -1,4 +1,4 @@
-"""The object cache: what goes in comes out, and nothing that happens to its folder stops a program."""
+"""The object cache: what goes in comes out, and no damage to its folder stops a program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The library of scalar functions: its errors against mpmath, and its random numbers bit for bit."""
+"""The library of scalar functions: its errors in ulp, and its random numbers bit for bit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from symnet.compile.nest import INDEX, BufferParameter, For, Literal, Load, Name
 from symnet.compile.print_numba import print_function
 from symnet.ops import philox
 
-I = Name(INDEX, "i")
+HERE = Name(INDEX, "i")
 N = Name(INDEX, "n")
 FLOATS = ("float32", "float64")
 
@@ -31,7 +31,8 @@ def cosine_of_turns(x):
     return mpmath.cospi(2 * x)
 
 
-#: Function: its meaning, values at minus infinity and infinity, and the most ulps that it may be off.
+#: Function: its meaning, values at minus infinity and infinity, and the most ulps that it may be
+#: off.
 FUNCTIONS = {
     "exp": (mpmath.exp, 0.0, np.inf, 1.0),
     "expm1": (mpmath.expm1, -1.0, np.inf, 1.5),
@@ -44,14 +45,14 @@ FUNCTIONS = {
 
 
 def kernel(function: str, dtype: str) -> Nest:
-    x = Load(dtype, "x", I)
+    x = Load(dtype, "x", HERE)
     value = nest.call(function, x) if function in nest.SAME else library.call(function, x)
     buffers = (BufferParameter("x", dtype, False), BufferParameter("out", dtype, True))
     return Nest(
         f"{function}_of_{dtype}",
         buffers,
         ("n",),
-        (For("i", N, (Store("out", I, value),), vector=True),),
+        (For("i", N, (Store("out", HERE, value),), vector=True),),
     )
 
 
@@ -116,7 +117,7 @@ def exact(function: str, x: float, dtype: str):
 
 
 def distance(value: float, expected, dtype: str) -> float:
-    """How many ulps of `expected` a value is off; infinity where one is special and the other not."""
+    """How many ulps of `expected` a value is off; infinity where only one of them is special."""
     kind = np.dtype(dtype).type
     with np.errstate(over="ignore"):
         rounded = kind(float(expected))
@@ -181,7 +182,9 @@ def test_the_coefficients_are_the_derived_ones():
         with mpmath.workdps(40):
             for step in range(-20, 21):
                 r = half * step / 20
-                value = 1 + r + r * r * sum(mpmath.mpf(c) * r**k for k, c in enumerate(coefficients))
+                value = (
+                    1 + r + r * r * sum(mpmath.mpf(c) * r**k for k, c in enumerate(coefficients))
+                )
                 assert abs(value / mpmath.exp(r) - 1) < most
             assert abs(sum(mpmath.mpf(part) for part in LN2[dtype]) - mpmath.log(2)) < most * 1e-5
 
@@ -193,7 +196,7 @@ def test_library_functions_are_readable_python():
     assert "small = math.exp(-abs(x))" in print_function(function)
 
 
-# --- random numbers --------------------------------------------------------------------------------
+# --- random numbers -------------------------------------------------------------------------------
 
 #: Published with the Random123 library (kat_vectors, philox4x32-10): counter, key, block.
 VECTORS = [
@@ -226,9 +229,9 @@ def draws(function: str) -> Nest:
     """out[i] = draw of element i for a state (seed, stream, call)."""
     state = [nest.cast(Load(INDEX, "state", nest.index(k)), "uint64") for k in range(3)]
     trial = [nest.cast(Name(INDEX, "trial"), "uint64")] if function == "random_uint32" else []
-    value = library.call(function, *state, *trial, nest.cast(I, "uint64"))
+    value = library.call(function, *state, *trial, nest.cast(HERE, "uint64"))
     buffers = (BufferParameter("state", INDEX, False), BufferParameter("out", value.dtype, True))
-    loop = For("i", N, (Store("out", I, value),), vector=True)
+    loop = For("i", N, (Store("out", HERE, value),), vector=True)
     return Nest(function, buffers, ("n", "trial"), (loop,))
 
 
@@ -279,4 +282,4 @@ def test_a_wrong_call_of_a_library_function_is_refused():
     with pytest.raises(TypeError, match="philox takes .* given"):
         library.call("philox", Literal("uint32", 0))
     with pytest.raises(TypeError, match="frobnicate is not a library function"):
-        library.call("frobnicate", I)
+        library.call("frobnicate", HERE)

@@ -1,4 +1,4 @@
-"""Both printers of the nest form against NumPy: every function by every dtype, and every statement."""
+"""Both printers of the nest form against NumPy: every function and dtype, every statement."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from symnet.errors import CompileError
 
 PRINTERS = {"llvm": by_llvm, "numba": by_numba}
 DTYPES = (BOOL, *INTEGERS, *FLOATS)
-I = Name(INDEX, "i")
+HERE = Name(INDEX, "i")
 N = Name(INDEX, "n")
 
 
@@ -219,9 +219,9 @@ def every_function(dtype: str) -> Nest:
     buffers = [BufferParameter(name, dtype, False) for name in inputs]
     body = []
     for function, (arity, _, _) in functions_for(dtype).items():
-        value = nest.call(function, *[Load(dtype, name, I) for name in inputs[:arity]])
+        value = nest.call(function, *[Load(dtype, name, HERE) for name in inputs[:arity]])
         buffers.append(BufferParameter(f"out_{function}", value.dtype, True))
-        body.append(Store(f"out_{function}", I, value))
+        body.append(Store(f"out_{function}", HERE, value))
     loop = For("i", N, tuple(body), vector=True)
     return Nest(f"every_{dtype}", tuple(buffers), ("n",), (loop,))
 
@@ -262,7 +262,7 @@ def test_every_function_is_numpys(printer, dtypes):
             )
 
 
-# --- conversions -----------------------------------------------------------------------------------
+# --- conversions ----------------------------------------------------------------------------------
 
 
 def every_cast() -> Nest:
@@ -271,7 +271,9 @@ def every_cast() -> Nest:
         buffers.append(BufferParameter(f"from_{old}", old, False))
         for new in DTYPES:
             buffers.append(BufferParameter(f"from_{old}_to_{new}", new, True))
-            body.append(Store(f"from_{old}_to_{new}", I, Cast(new, Load(old, f"from_{old}", I))))
+            body.append(
+                Store(f"from_{old}_to_{new}", HERE, Cast(new, Load(old, f"from_{old}", HERE)))
+            )
     return Nest("every_cast", tuple(buffers), ("n",), (For("i", N, tuple(body)),))
 
 
@@ -301,7 +303,7 @@ def test_every_cast_is_numpys(printer):
         np.testing.assert_array_equal(result[defined], expected[defined], err_msg=f"{old} to {new}")
 
 
-# --- statements ------------------------------------------------------------------------------------
+# --- statements -----------------------------------------------------------------------------------
 
 
 def reductions() -> Nest:
@@ -314,7 +316,7 @@ def reductions() -> Nest:
         BufferParameter("wholes", "int64", True),
         BufferParameter("truths", BOOL, True),
     ]
-    at = nest.add(nest.multiply(I, Name(INDEX, "m")), Name(INDEX, "j"))
+    at = nest.add(nest.multiply(HERE, Name(INDEX, "m")), Name(INDEX, "j"))
     x, whole, truth = Load("float32", "x", at), Load(INDEX, "whole", at), Load(BOOL, "truth", at)
     folds = [
         ("sum", "add", Literal("float32", 0.0), x),
@@ -335,7 +337,7 @@ def reductions() -> Nest:
     every = [*folds, *wholes, *truths]
     inner = For("j", Name(INDEX, "m"), tuple(Accumulate(name, f, v) for name, f, _, v in every))
     stores = [
-        Store(buffer, nest.add(nest.multiply(I, len(group)), place), Name(first.dtype, name))
+        Store(buffer, nest.add(nest.multiply(HERE, len(group)), place), Name(first.dtype, name))
         for buffer, group in (("results", folds), ("wholes", wholes), ("truths", truths))
         for place, (name, _, first, _) in enumerate(group)
     ]
@@ -354,10 +356,10 @@ def checked_rows() -> Nest:
         nest.call("ge", Name(INDEX, "at"), N),
     )
     body = (
-        Let("row", Load(INDEX, "rows", I)),
+        Let("row", Load(INDEX, "rows", HERE)),
         Let("at", wrapped),
-        If(outside, (Fail(7, (I, row, N)),)),
-        Store("out", I, Load("float64", "x", Name(INDEX, "at"))),
+        If(outside, (Fail(7, (HERE, row, N)),)),
+        Store("out", HERE, Load("float64", "x", Name(INDEX, "at"))),
     )
     buffers = (
         BufferParameter("x", "float64", False),
@@ -378,18 +380,18 @@ def collatz() -> Nest:
         (If(even, (halve,), climb), Assign("count", nest.add(Name(INDEX, "count"), 1))),
     )
     body = (
-        Declare("v", I),
+        Declare("v", HERE),
         Declare("count", nest.index(0)),
         For("step", Name(INDEX, "steps"), (step,)),
-        Store("out", nest.multiply(I, 2), v),
-        Store("out", nest.add(nest.multiply(I, 2), 1), Name(INDEX, "count")),
+        Store("out", nest.multiply(HERE, 2), v),
+        Store("out", nest.add(nest.multiply(HERE, 2), 1), Name(INDEX, "count")),
     )
     buffers = (BufferParameter("out", INDEX, True),)
     return Nest("collatz", buffers, ("n", "steps"), (For("i", N, body),))
 
 
 def odd_places() -> Nest:
-    """What else is easily got wrong: empty loops, names that Python keeps, one name of two dtypes."""
+    """What is easily got wrong: empty loops, names that Python keeps, one name of two dtypes."""
     body = (
         For("i", nest.index(0), (Fail(1),)),
         For(
@@ -475,11 +477,11 @@ def test_odd_places(kernels):
     np.testing.assert_array_equal(out, np.array([0.1, 0.1, 0.1, 0.5, np.nan, -np.inf], "float32"))
 
 
-# --- what the texts look like, and errors ----------------------------------------------------------
+# --- what the texts look like, and errors ---------------------------------------------------------
 
 
 def test_the_source_is_readable():
-    x, w = Load("float32", "x", I), Load("float32", "w", nest.call("mod", I, nest.index(3)))
+    x, w = Load("float32", "x", HERE), Load("float32", "w", nest.call("mod", HERE, nest.index(3)))
     value = parse_scalar(
         "2 * (x - w) * x if x > 0.5 and not isnan(w) else -(x + w)", {"x": x, "w": w}
     )
@@ -489,7 +491,7 @@ def test_the_source_is_readable():
         BufferParameter("out", "float32", True),
     )
     kernel = Nest(
-        "scale", buffers, ("n",), (For("i", N, (Store("out", I, value),)),), ("y = 2x, line 3",)
+        "scale", buffers, ("n",), (For("i", N, (Store("out", HERE, value),)),), ("y = 2x, line 3",)
     )
     assert print_nest(kernel) == (
         "import math\n"
@@ -512,7 +514,7 @@ def test_the_source_is_readable():
         ),
         (Call("float32", "frobnicate", (Literal("float32", 1.0),)), "frobnicate"),
         (Name("float32", "y"), "y is not known"),
-        (Load("float32", "other", I), "other is not a parameter"),
+        (Load("float32", "other", HERE), "other is not a parameter"),
         (Literal("float64", 1.0), "float64 stored in buffer out of float32"),
         (
             Call("float32", "add", (Literal("float32", 1.0), Literal("float64", 1.0))),
@@ -521,7 +523,7 @@ def test_the_source_is_readable():
     ],
 )
 def test_what_can_not_be_printed_names_kernel_line_and_cause(value, message):
-    body = (For("i", N, (Store("out", I, value),)),)
+    body = (For("i", N, (Store("out", HERE, value),)),)
     kernel = Nest(
         "broken",
         (BufferParameter("out", "float32", True),),
@@ -536,11 +538,11 @@ def test_what_can_not_be_printed_names_kernel_line_and_cause(value, message):
 
 
 def test_loops_are_vectorised():
-    x = Load("float32", "x", I)
+    x = Load("float32", "x", HERE)
     value = parse_scalar("maximum(x, 0) * 3 + sqrt(abs(x))", {"x": x})
     buffers = (BufferParameter("x", "float32", False), BufferParameter("out", "float32", True))
     elementwise = Nest(
-        "elementwise", buffers, ("n",), (For("i", N, (Store("out", I, value),), vector=True),)
+        "elementwise", buffers, ("n",), (For("i", N, (Store("out", HERE, value),), vector=True),)
     )
     total = (
         Declare("sum", Literal("float32", 0.0)),

@@ -1,4 +1,4 @@
-"""Functions of the scalar dialect that Python lacks, as Numba intrinsics: printed kernels import them.
+"""Functions of the scalar dialect that Python lacks, as Numba intrinsics for printed kernels.
 
 They are one LLVM instruction each, the same that `symnet.backend.cpu.scalar_llvm` emits.
 """

@@ -33,13 +33,13 @@ def signature(kernel: nest.Nest) -> ir.FunctionType:
 
 
 def print_nest(module: ir.Module, kernel: nest.Nest) -> ir.Function:
-    """Add a nest to a module as the function `kernel.name`, and the library functions that it calls.
+    """Add a nest to a module as function `kernel.name`, and the library functions that it calls.
 
     Raises
     ------
     CompileError
-        When an expression has no meaning in the dialect (an operation on a dtype that lacks it, a name
-        or a buffer that the nest does not have); names the kernel and its comments.
+        When an expression has no meaning in the dialect (an operation on a dtype that lacks it, a
+        name or a buffer that the nest does not have); names the kernel and its comments.
     """
     function = ir.Function(module, signature(kernel), kernel.name)
     function.attributes.add("nounwind")
@@ -66,7 +66,7 @@ def print_nest(module: ir.Module, kernel: nest.Nest) -> ir.Function:
 
 
 def library_function(module: ir.Module, function: Function) -> ir.Function:
-    """The library function in this module, added on first use: internal, and inlined wherever called."""
+    """The library function in this module, added on first use: internal, and always inlined."""
     name = f"library.{function.name}"  # no kernel has a dot in its name
     known = module.globals.get(name)
     if known is not None:
@@ -86,7 +86,7 @@ def library_function(module: ir.Module, function: Function) -> ir.Function:
 
 
 class _StatementPrinter:
-    """Prints statements in SSA form: a declared variable that a loop or branch changes becomes a phi."""
+    """Prints statements in SSA form: a variable that a loop or branch changes becomes a phi."""
 
     def __init__(self, module: ir.Module, function: ir.Function, write_out: int = 1) -> None:
         self.module = module
@@ -266,8 +266,8 @@ def _access_group(module: ir.Module) -> Any:
 def _independent_loop(module: ir.Module, group: Any) -> Any:
     """Loop metadata: accesses of this group in different rounds are independent.
 
-    A loop's identity is a node that names itself first. Vectorisation is not demanded, as LLVM would
-    then gather where that is slower, and write to the terminal where it can't.
+    A loop's identity is a node that names itself first. Vectorisation is not demanded, as LLVM
+    would then gather where that is slower, and write to the terminal where it can't.
     """
     accesses = module.add_metadata(["llvm.loop.parallel_accesses", group])
     identity = module.add_metadata([f"loop {len(module.metadata)}"])

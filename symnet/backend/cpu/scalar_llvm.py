@@ -1,7 +1,7 @@
-"""Scalar expressions of the nest form as LLVM IR: an expression becomes a value at the builder's place.
+"""Scalar expressions of the nest form become LLVM IR values at the builder's place.
 
-The statement printer `symnet.backend.cpu.print_llvm` uses it; what the dialect's functions mean on the
-CPU in IR is here and nowhere else.
+The statement printer `symnet.backend.cpu.print_llvm` uses it; what the dialect's functions mean on
+the CPU in IR is here and nowhere else.
 """
 
 from __future__ import annotations
@@ -255,7 +255,7 @@ class ScalarPrinter:
         return builder.sext(value, to) if _signed(old) else builder.zext(value, to)
 
     def _float_to_integer(self, value: ir.Value, old: str, new: str) -> ir.Value:
-        """Saturating, which no input can make undefined; a narrow integer is the low part of a wider."""
+        """Saturating, so never undefined; a narrow integer is the low part of a wider one."""
         width = _TYPES[new].width
         wide = 64 if new == "uint32" else max(width, 32)
         kind = "fptoui" if new == "uint64" else "fptosi"
@@ -298,7 +298,8 @@ class ScalarPrinter:
             case "neg":
                 return builder.fneg(*values)
             case "maximum" | "minimum":
-                # nsz: of two zeros either may come out, as from NumPy; it saves half the instructions.
+                # nsz: of two zeros either may come out, as from NumPy; it saves half the
+                # instructions.
                 name = f"llvm.{function}.{_SUFFIX[dtype]}"
                 return builder.call(
                     self._external(name, kind, [kind, kind]), values, fastmath=("nsz",)
@@ -394,7 +395,7 @@ class ScalarPrinter:
         return None
 
     def _divide(self, function: str, signed: bool, a: ir.Value, b: ir.Value) -> ir.Value:
-        """Division in which the two divisors that trap, 0 and (of the least number) -1, are replaced."""
+        """Division without the two divisors that trap: 0, and -1 of the least number."""
         builder, kind = self.builder, a.type
         by_zero = builder.icmp_unsigned("==", b, kind(0))
         if not signed:
