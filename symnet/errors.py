@@ -115,6 +115,14 @@ class InputTypeError(SymnetError, TypeError):
     """A value given to a function whose dtype or rank is not its input's."""
 
 
+class InputValueError(InputTypeError, ValueError):
+    """A value given to a function that is no number at all."""
+
+
+class GivensError(SymnetError, RuntimeError):
+    """Givens that contradict the inputs or one another."""
+
+
 class MissingInputError(SymnetError, ValueError):
     """A function whose outputs need a variable that is not among its inputs."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from symnet.config import config
-from symnet.errors import DisconnectedInputError, GraphError
+from symnet.errors import ArgumentError, DisconnectedInputError, GraphError
 from symnet.graph.op import DISCONNECTED, ZERO
 from symnet.graph.source import inherit
 from symnet.graph.traversal import toposort
@@ -76,7 +76,7 @@ def grad(
     12.0
     """
     if disconnected_inputs not in ("raise", "warn", "ignore"):
-        raise GraphError(
+        raise ArgumentError(
             f'grad with disconnected_inputs={disconnected_inputs!r}: "raise", "warn" or "ignore" are expected'
         )
     several = isinstance(wrt, list | tuple)

@@ -15,6 +15,8 @@ import numpy as np
 from symnet.compile.mode import Mode, resolve_mode
 from symnet.compile.shared import SharedVariable
 from symnet.errors import (
+    ArgumentError,
+    GivensError,
     GraphError,
     InputTypeError,
     MissingInputError,
@@ -184,7 +186,7 @@ class Function:
                 array = tensor_type.filter(value, strict=spec.strict, allow_downcast=allow)
             except InputTypeError as error:
                 label = spec.name or f"number {position}"
-                raise InputTypeError(
+                raise type(error)(
                     f"input {label} of {self!s}: {error.asked}", [spec.variable], self.source, error.hint
                 ) from None
             values.append(np.require(array, requirements=["C", "A"]))
@@ -395,7 +397,7 @@ def _givens(givens: Any, specs: list[In]) -> dict[Variable, Variable]:
         if isinstance(value, Constant) and value.weak:
             value = as_tensor_variable(old.type.filter(value.data[()].item()))
         if old in inputs:
-            raise GraphError("givens: a variable is replaced and an input as well", [old])
+            raise GivensError("givens: a variable is replaced and an input as well", [old])
         if value.dtype != old.dtype or value.ndim != old.ndim:
             raise GraphError(
                 "givens: what stands in has another dtype or rank",
@@ -413,7 +415,7 @@ def _updates(updates: Any) -> dict[SharedVariable, Variable]:
             shown = [target] if isinstance(target, Variable) else [repr(target)[:80]]
             raise UpdateError("updates: only shared variables are updated", shown)
         if target in checked:
-            raise GraphError("updates: a shared variable is updated twice", [target])
+            raise ArgumentError("updates: a shared variable is updated twice", [target])
         checked[target] = _checked_update(target, value)
     return checked
 
@@ -473,7 +475,7 @@ def _check_inputs(
 
     policy = config.on_unused_input if on_unused_input is None else on_unused_input
     if policy not in ("raise", "warn", "ignore"):
-        raise GraphError(
+        raise ArgumentError(
             f'function: on_unused_input={policy!r}: "raise", "warn" or "ignore" are expected', source=source
         )
     inputs = {spec.variable for spec in specs}
@@ -552,7 +554,7 @@ def _in_dependency_order(replaced: Mapping[Variable, Variable]) -> list[Variable
             for each in ancestors([replaced[old]]):
                 if each in replaced and each is not old:
                     if state.get(each) == 1:
-                        raise GraphError("givens: variables replace each other in a circle", [old, each])
+                        raise GivensError("givens: variables replace each other in a circle", [old, each])
                     if each not in state:
                         stack.append((each, False))
     return order

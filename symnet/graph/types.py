@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symnet.config import config
-from symnet.errors import GraphError, InputTypeError
+from symnet.errors import GraphError, InputTypeError, InputValueError
 
 if TYPE_CHECKING:
     from symnet.graph.variable import Variable
@@ -164,7 +164,8 @@ class TensorType:
                 raise InputTypeError(f"expected a NumPy array of {self}, got {type(value).__name__}")
             array = np.asarray(value)
         if array.dtype == object or array.dtype.kind not in "biufc":
-            raise InputTypeError(f"expected {self}, got {type(value).__name__} {value!r:.80}")
+            kind = InputValueError if array.dtype.kind in "SU" else InputTypeError
+            raise kind(f"expected {self}, got {type(value).__name__} {value!r:.80}")
         if array.dtype.name != self.dtype:
             array = self._converted(array, value, strict, allow_downcast, given_float)
         elif not array.dtype.isnative or not array.flags.aligned:
@@ -196,11 +197,11 @@ class TensorType:
                 return array.astype(target)
             if allow_downcast is None and given_float and self.dtype == config.floatX:
                 return array.astype(target)
-            # A Python number has no dtype of its own: what counts is that its value survives.
-            if not isinstance(value, np.ndarray | np.generic):
+            # A number or a list has no dtype that counts: what counts is that its values survive.
+            if not isinstance(value, np.ndarray):
                 with np.errstate(all="ignore"):
                     converted = array.astype(target)
-                if array.dtype.kind in "biu" and bool(np.all(converted == array)):
+                if np.array_equal(converted, array, equal_nan=array.dtype.kind in "fc"):
                     return converted
         raise InputTypeError(
             f"expected {self}, got {array.dtype} "

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from symnet.config import config
-from symnet.errors import GraphError
+from symnet.errors import ArgumentError, GraphError
 from symnet.graph.types import DISCRETE_DTYPES, TensorType, checked_dtype
 from symnet.graph.variable import Constant, Variable
 
@@ -76,8 +76,8 @@ def constant(value: Any, name: str | None = None, ndim: int | None = None, dtype
     Parameters
     ----------
     value
-        Arrays and NumPy scalars keep their dtype; Python numbers get the dtype described at
-        `literal_array`.
+        Arrays and NumPy scalars keep their dtype, lists get NumPy's; Python numbers get the dtype
+        described at `literal_array`.
     name
         A name for prints.
     ndim
@@ -94,15 +94,13 @@ def constant(value: Any, name: str | None = None, ndim: int | None = None, dtype
     if isinstance(value, Constant) and target in (None, value.dtype) and ndim in (None, value.ndim):
         return value
     weak = type(value) in (int, float) and target is None
-    if isinstance(value, bool | int | float):
+    if type(value) in (bool, int, float):
         data = literal_array(value, target)
     else:
         try:
             data = np.array(value, dtype=target)
         except (TypeError, ValueError) as error:
             raise GraphError(f"{type(value).__name__} {value!r:.80} is not a tensor: {error}") from None
-        if data.dtype.kind == "i" and not isinstance(value, np.ndarray | np.generic) and target is None:
-            data = _shortened(value, data)
     if data.dtype.kind not in "biufc":
         raise GraphError(f"{type(value).__name__} {value!r:.80} is not a tensor of numbers")
     if ndim is not None:
@@ -110,20 +108,6 @@ def constant(value: Any, name: str | None = None, ndim: int | None = None, dtype
             raise GraphError(f"a value of {data.ndim} axes, where {ndim} are wanted: {value!r:.80}")
         data = data.reshape((1,) * (ndim - data.ndim) + data.shape)
     return Constant(TensorType(data.dtype.name, shape=data.shape), data, name=name, weak=weak)
-
-
-def _shortened(value: Any, data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Nested lists of Python integers, like one integer, take the smallest dtype that holds them all."""
-    if data.size == 0 or _has_numpy(value):
-        return data
-    low, high = _smallest_integer(int(data.min())), _smallest_integer(int(data.max()))
-    return data.astype(upcast(low, high))
-
-
-def _has_numpy(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return any(_has_numpy(each) for each in value)
-    return isinstance(value, np.ndarray | np.generic)
 
 
 def as_tensor_variable(value: Any, name: str | None = None, ndim: int | None = None) -> Variable:
@@ -187,7 +171,9 @@ def normalize_axis(axis: Any, ndim: int, what: str, operands: Sequence[Variable]
     Raises
     ------
     GraphError
-        When it is not an integer or the tensor has no such axis.
+        When it is not an integer.
+    ArgumentError
+        When the tensor has no such axis.
     """
     if isinstance(axis, Constant) and axis.ndim == 0:
         axis = axis.data[()]
@@ -196,5 +182,5 @@ def normalize_axis(axis: Any, ndim: int, what: str, operands: Sequence[Variable]
     if isinstance(axis, bool) or not isinstance(axis, int | np.integer):
         raise GraphError(f"{what}: an axis is an integer, got {axis!r}", operands)
     if not -ndim <= axis < ndim:
-        raise GraphError(f"{what}: axis {axis} of a tensor of {ndim} axes", operands)
+        raise ArgumentError(f"{what}: axis {axis} of a tensor of {ndim} axes", operands)
     return int(axis) % ndim

@@ -38,7 +38,7 @@ def _no_bools(*dtypes: str) -> str:
 
 
 def _widened_bools(*dtypes: str) -> str:
-    """Division and powers of bools alone are done in int8."""
+    """Powers of bools alone are done in int8."""
     dtype = upcast(*dtypes)
     return "int8" if dtype == "bool" else dtype
 
@@ -93,8 +93,8 @@ int_div = elementwise(
     scalar="x // y",
     numpy=np.floor_divide,
     gradient=lambda x, y, out, g: [ZERO, ZERO],
-    result=_widened_bools,
     host="floordiv",
+    bool_scalar="bitwise_and(x, y)",
     domain=(1.0, 5.0),
 )
 mod = elementwise(
@@ -103,8 +103,8 @@ mod = elementwise(
     scalar="x % y",
     numpy=np.mod,
     gradient=lambda x, y, out, g: [g, -int_div(x, y) * g],
-    result=_widened_bools,
     host="mod",
+    bool_scalar="bitwise_xor(x, x)",
     domain=(1.0, 5.0),
 )
 pow = elementwise(
@@ -151,7 +151,7 @@ sqr = elementwise(
     scalar="x * x",
     numpy=np.square,
     gradient=lambda x, out, g: [g * x * 2],
-    result=_widened_bools,
+    bool_scalar="x",
 )
 inv = elementwise(
     "inv",
@@ -380,6 +380,11 @@ def _integers(*dtypes: str) -> str:
                 f"a bit operation on {' and '.join(dtypes)}: integers or bools are expected",
                 hint="compare first, as in (x > 0) & (y > 0)",
             )
+    if "bool" in dtypes and any(dtype != "bool" for dtype in dtypes):
+        raise GraphError(
+            f"a bit operation on {' and '.join(dtypes)}: either all are bools or none is",
+            hint='T.cast(condition, "int8") makes a bool an integer',
+        )
     return common(*dtypes)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from symnet.errors import GraphError
+from symnet.errors import ArgumentError, GraphError
 from symnet.graph import dims
 from symnet.graph.dims import UNKNOWN, Dimension, Shape
 from symnet.graph.op import ZERO, HostValue, Op, ShapeContext
@@ -106,13 +106,15 @@ def concatenate(tensor_list: Any, axis: int = 0) -> Variable:
 
     Raises
     ------
+    ArgumentError
+        When there is none, or they have no such axis.
     GraphError
-        When there is none, ranks differ, or they are scalars (`stack` joins those).
+        When ranks differ, or they are scalars (`stack` joins those).
     """
     if isinstance(tensor_list, Variable) or not isinstance(tensor_list, list | tuple):
         raise GraphError(f"concatenate takes a list of tensors, got {tensor_list!r:.80}")
     if not tensor_list:
-        raise GraphError("concatenate of no tensors")
+        raise ArgumentError("concatenate of no tensors")
     parts = [as_tensor_variable(each) for each in tensor_list]
     if any(part.ndim != parts[0].ndim for part in parts):
         raise GraphError("concatenate: tensors of different rank", parts)
@@ -138,7 +140,7 @@ def stack(*tensors: Any, axis: int = 0) -> Variable:
             axis = tensors[1]
         tensors = tuple(tensors[0])
     if not tensors:
-        raise GraphError("stack of no tensors")
+        raise ArgumentError("stack of no tensors")
     parts = [as_tensor_variable(each) for each in tensors]
     if any(part.ndim != parts[0].ndim for part in parts):
         raise GraphError("stack: tensors of different rank", parts)

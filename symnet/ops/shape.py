@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from symnet.errors import GraphError
+from symnet.errors import ArgumentError, GraphError
 from symnet.graph import dims
 from symnet.graph.dims import UNKNOWN, Dimension, Shape, Size
 from symnet.graph.op import DISCONNECTED, ZERO, HostValue, Mismatch, Op, ShapeContext
@@ -187,7 +187,7 @@ def dimshuffle(x: Any, *pattern: Any) -> Variable:
 
     Raises
     ------
-    GraphError
+    ArgumentError
         When an axis does not exist, comes twice, or is left out without being known to be 1.
 
     >>> import symnet.tensor as T
@@ -207,10 +207,10 @@ def dimshuffle(x: Any, *pattern: Any) -> Variable:
             axes.append(normalize_axis(axis, variable.ndim, f"dimshuffle{pattern}", [variable]))
     numbers = [axis for axis in axes if axis != "x"]
     if len(set(numbers)) != len(numbers):
-        raise GraphError(f"dimshuffle{pattern}: an axis comes twice", [variable])
+        raise ArgumentError(f"dimshuffle{pattern}: an axis comes twice", [variable])
     for axis in range(variable.ndim):
         if axis not in numbers and variable.type.shape[axis] != 1:
-            raise GraphError(
+            raise ArgumentError(
                 f"dimshuffle{pattern} leaves out axis {axis}, whose length is not known to be 1",
                 [variable],
                 hint="T.addbroadcast(x, axis) asserts that it is 1",
@@ -228,7 +228,7 @@ def transpose(x: Any, *axes: Any) -> Variable:
     if not axes:
         axes = tuple(reversed(range(variable.ndim)))
     if len(axes) != variable.ndim:
-        raise GraphError(f"transpose to {axes}: {variable.ndim} axes are expected", [variable])
+        raise ArgumentError(f"transpose to {axes}: {variable.ndim} axes are expected", [variable])
     return dimshuffle(variable, list(axes))
 
 
@@ -356,7 +356,9 @@ def reshape(x: Any, newshape: Any, ndim: int | None = None) -> Variable:
     Raises
     ------
     GraphError
-        When the shape is not one, or its length can't be known.
+        When the shape is not one.
+    ArgumentError
+        When its length can't be known, or is not `ndim`.
     ShapeError
         When the numbers of entries differ, as soon as both are known.
     """
@@ -366,9 +368,9 @@ def reshape(x: Any, newshape: Any, ndim: int | None = None) -> Variable:
     if ndim is None:
         ndim = count
     if ndim is None:
-        raise GraphError("reshape to a vector of unknown length", [variable, lengths], hint="give ndim=")
+        raise ArgumentError("reshape to a vector of unknown length", [variable, lengths], hint="give ndim=")
     if count is not None and count != ndim:
-        raise GraphError(f"reshape to {count} lengths with ndim={ndim}", [variable, lengths])
+        raise ArgumentError(f"reshape to {count} lengths with ndim={ndim}", [variable, lengths])
     return Reshape(int(ndim))(variable, lengths)  # type: ignore[no-any-return]
 
 
@@ -378,7 +380,7 @@ def flatten(x: Any, ndim: int | None = None, outdim: int | None = None) -> Varia
     wanted = outdim if ndim is None else ndim
     wanted = 1 if wanted is None else int(wanted)
     if wanted < 1 or variable.ndim and wanted > variable.ndim:
-        raise GraphError(f"flatten to {wanted} axes", [variable], hint="from 1 up to the tensor's own number")
+        raise ArgumentError(f"flatten to {wanted} axes", [variable], hint="from 1 up to the tensor's own number")
     if wanted == variable.ndim:
         return variable
     return reshape(variable, [length_of(variable, axis) for axis in range(wanted - 1)] + [-1])
