@@ -452,6 +452,8 @@ class _Printer:
     def _bool_call(self, function: str, arguments: Sequence[Expression]) -> tuple[str, int] | None:
         if function == "bitwise_not":
             return f"not {self.text(arguments[0], _NOT)}", _NOT
+        if function in ("abs", "floor", "ceil", "trunc"):
+            return self._expression(arguments[0])
         operator, level = _BOOL_OPERATORS.get(function) or _OPERATORS.get(function, ("", -1))
         if level == _COMPARE or function in _BOOL_OPERATORS:
             return self._infix(operator, level, arguments), level

@@ -89,7 +89,7 @@ _ALSO_INTEGER = _INTEGER_ONLY | set(
     "round_half_away eq ne lt le gt ge isnan isinf from_bits".split()
 )
 _ALSO_BOOL = set(
-    "add mul minimum maximum bitwise_and bitwise_or bitwise_xor bitwise_not "
+    "add mul minimum maximum abs floor ceil trunc bitwise_and bitwise_or bitwise_xor bitwise_not "
     "eq ne lt le gt ge".split()
 )
 

@@ -341,6 +341,8 @@ class ScalarPrinter:
                 return builder.xor(*values)
             case "bitwise_not":
                 return builder.xor(values[0], _BIT(1))
+            case "abs" | "floor" | "ceil" | "trunc":
+                return values[0]
         if function in _ORDERED:
             return builder.icmp_unsigned(_ORDERED[function], *values)
         return None
