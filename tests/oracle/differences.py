@@ -1,7 +1,8 @@
 """Where symnet means something else than Theano 1.0.5, each with its reason: data alone.
 
 A difference replaces parts of what was recorded: `dtype`, `values`, `error` (the built-in class
-raised in place of Theano's), `entries` of a list, or `works` (Theano refuses, symnet computes);
+raised in place of Theano's), `entries` of a list, `works` (Theano refuses, symnet computes), or
+`missing` (a name of Theano's that symnet does not have: the test fails once it does);
 `gradients` does so by input.
 
 Two differences hold for every case and are applied by the test itself. A gradient has the dtype of
@@ -74,6 +75,32 @@ differs("None for a vector", "Theano takes None for any input and fails later", 
 differs(
     "cast to nonsense", "an unknown dtype is a wrong argument, not a missing key", error="TypeError"
 )
+
+differs(
+    "index by arrays of lengths that differ",
+    "the arrays broadcast against each other as operands do, and so does the error",
+    error="ValueError",
+)
+
+# --- less than Theano -----------------------------------------------------------------------------
+
+differs(
+    "slice with a variable step",
+    "a step is a number when the line is written: its sign decides what the bounds mean",
+    error="TypeError",
+)
+for name in (
+    *(
+        "cumsum",
+        "twice: T.grad(T.sum(T.cumsum(x) ** 2), x)",
+        "sort",
+        "sort along an axis",
+        "argsort",
+    ),
+    *("identity_like", "diag of a matrix", "diagonal", "tri", "tril", "one hot", "split"),
+    *("grad_clip", "jacobian", "hessian"),
+):
+    differs(name, "a name outside the language that symnet has", missing=True)
 
 # --- Theano loses numbers that its own stabilised forms keep elsewhere ---------------------------
 
