@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from symnet.errors import CompileError, NullTypeGradError, ShapeError
+from symnet.errors import CompileError, IndexingError, NullTypeGradError, ShapeError
 from symnet.graph import dims
 from symnet.graph.dims import UNKNOWN, Dimension, Shape
 from symnet.graph.types import TensorType
@@ -58,10 +58,12 @@ class ShapeContext:
         """A length that only the kernel itself finds out, never above `bound`."""
         return UNKNOWN
 
-    def require(self, condition: Dimension, asked: str) -> None:
-        """Refuse when the condition (a truth value) is known to be 0."""
+    def require(
+        self, condition: Dimension, asked: str, shown: tuple[Dimension, ...] = ()
+    ) -> None:
+        """Refuse when the condition (a truth value) is known to be 0; {0}, {1} in `asked` are `shown`."""
         if isinstance(condition, int) and not condition:
-            raise Mismatch(asked)
+            raise Mismatch(asked.format(*shown))
 
 
 BUILDING = ShapeContext()
@@ -143,7 +145,8 @@ class Op:
         try:
             output_shapes = self.shapes(variables, shapes, values, BUILDING)
         except Mismatch as mismatch:
-            raise ShapeError(f"{self}: {mismatch}", variables) from None
+            kind = IndexingError if "outside axis" in str(mismatch) else ShapeError
+            raise kind(f"{self}: {mismatch}", variables) from None
         dtypes = self.dtypes(*variables)
         types = [
             TensorType(dtype, shape=[length if isinstance(length, int) else None for length in shape])

@@ -17,6 +17,7 @@ from symnet.graph.dims import UNKNOWN, Dimension, Shape
 from symnet.graph.op import DISCONNECTED, ZERO, HostValue, Mismatch, Op, ShapeContext
 from symnet.graph.types import DISCRETE_DTYPES, INTEGER_DTYPES
 from symnet.graph.variable import Apply, Constant, Variable
+from symnet.ops import elementwise_table as table
 from symnet.ops.basic import as_tensor_variable, constant
 from symnet.ops.creation import zeros_like
 from symnet.ops.elementwise import broadcast_shape, cast, unbroadcast
@@ -65,16 +66,22 @@ def _template_text(template: Template) -> str:
     return ", ".join(parts)
 
 
-def subtensor_shape(template: Template, shape: Shape, values: Sequence[HostValue]) -> Shape:
-    """The shape of a basic index; refuses an integer that is known to lie outside its axis."""
+def subtensor_shape(
+    template: Template, shape: Shape, values: Sequence[HostValue], context: ShapeContext
+) -> Shape:
+    """The shape of a basic index; refuses an integer that lies outside its axis."""
     numbers = [UNKNOWN if v is None or isinstance(v, tuple) else v for v in values]
     result: list[Dimension] = []
     for axis, entry in enumerate(bind_template(template, numbers)):
         length = shape[axis]
         if isinstance(entry, tuple):
             result.append(dims.slice_bounds(length, *entry)[1])
-        elif isinstance(entry, int) and isinstance(length, int) and not -length <= entry < length:
-            raise Mismatch(f"index {entry} is outside axis {axis}, which has length {length}")
+        else:
+            inside = dims.multiply(
+                dims.apply("ge", entry, dims.apply("neg", length)), dims.apply("lt", entry, length)
+            )
+            asked = f"an index is outside axis {axis}: index {{0}}, length {{1}}"
+            context.require(inside, asked, (entry, length))
     return (*result, *shape[len(template) :])
 
 
@@ -112,7 +119,7 @@ class Subtensor(_Basic):
         context: ShapeContext,
     ) -> Sequence[Shape]:
         """Axes with an integer go; slices are clipped."""
-        return [subtensor_shape(self.template, shapes[0], values[1:])]
+        return [subtensor_shape(self.template, shapes[0], values[1:], context)]
 
     def numpy(self, node: Apply, *inputs: np.ndarray[Any, Any]) -> Any:
         """NumPy's basic indexing."""
@@ -170,7 +177,7 @@ class IncSubtensor(_Basic):
         context: ShapeContext,
     ) -> Sequence[Shape]:
         """The tensor's shape; the value must fit the index, or broadcast to it."""
-        target = subtensor_shape(self.template, shapes[0], values[2:])
+        target = subtensor_shape(self.template, shapes[0], values[2:], context)
         check_value_fits(inputs[1], shapes[1], target, context)
         return [shapes[0]]
 
@@ -328,7 +335,17 @@ class AdvancedIncSubtensor(_Advanced):
 
 
 class Nonzero(Op):
-    """The places of a tensor's nonzero entries: one int64 vector for each axis, in C order."""
+    """The places of a tensor's nonzero entries: one int64 vector for each axis, in C order.
+
+    As a mask (`axis` is not None) it has a second input, the tensor that the places are of: the mask's
+    lengths must be that tensor's from `axis` on.
+    """
+
+    properties = ("axis",)
+    can_fail = True
+
+    def __init__(self, axis: int | None = None) -> None:
+        self.axis = axis
 
     def dtypes(self, *inputs: Variable) -> Sequence[str]:
         """int64 for each axis."""
@@ -342,6 +359,10 @@ class Nonzero(Op):
         context: ShapeContext,
     ) -> Sequence[Shape]:
         """As many entries as the data says, at most all."""
+        if self.axis is not None:
+            for axis, length in enumerate(shapes[0], start=self.axis):
+                asked = f"the mask has another length than the tensor, so a place is outside axis {axis} or left out"
+                context.equal(length, shapes[1][axis], asked)
         length = context.data_dependent(inputs[0], dims.multiply(*shapes[0]))
         return [(length,)] * len(shapes[0])
 
@@ -351,7 +372,7 @@ class Nonzero(Op):
 
     def gradient(self, node: Apply, output_gradients: Sequence[Variable]) -> Sequence[Any]:
         """Places have no gradient."""
-        return [ZERO]
+        return [ZERO, *[DISCONNECTED] * (len(node.inputs) - 1)]
 
     def __str__(self) -> str:
         return "nonzero"
@@ -445,7 +466,7 @@ def index(x: Any, item: Any) -> Variable:
     """
     variable = as_tensor_variable(x)
     items = list(item) if isinstance(item, tuple) else [item]
-    items = _expand_masks(items)
+    items = _expand_masks(variable, items)
     used = sum(1 for each in items if each is not None and each is not Ellipsis)
     if used > variable.ndim:
         raise IndexingError(f"{used} indices for a tensor of {variable.ndim} axes", [variable])
@@ -459,22 +480,50 @@ def index(x: Any, item: Any) -> Variable:
         items += fill_in
     if any(_is_array_index(each) for each in items):
         return _advanced(variable, items)
-    return _basic(variable, items)
+    part = _basic(variable, items)
+    # x[...] is another variable than x, so that set_subtensor can tell what it is a part of.
+    return table.identity(variable) if part is variable else part
 
 
-def _expand_masks(items: list[Any]) -> list[Any]:
+def _expand_masks(x: Variable, items: list[Any]) -> list[Any]:
+    """The items with each mask replaced by the places at which it is true."""
+    arrays = [_as_array(each) if isinstance(each, list | tuple) else each for each in items]
+    lengths = [_axes_taken(each) for each in arrays]
+    free = max(x.ndim - sum(lengths), 0)
     expanded: list[Any] = []
-    for each in items:
-        if isinstance(each, list | tuple):
-            each = as_tensor_variable(each) if _has_variable(each) else np.asarray(each)
-            if isinstance(each, np.ndarray) and each.size == 0:
-                each = each.astype("int64")
-        if isinstance(each, np.ndarray | Variable) and each.dtype == "bool" and each.ndim:
-            places = nonzero(each) if isinstance(each, Variable) else np.nonzero(each)
-            expanded += list(places)
+    axis = 0
+    for each, taken in zip(arrays, lengths, strict=True):
+        if _is_mask(each):
+            if axis + taken > x.ndim:
+                raise IndexingError(f"a mask of {taken} axes for a tensor of {x.ndim}, from axis {axis} on", [x])
+            expanded += _places(x, each, axis)
         else:
             expanded.append(each)
+        axis += free if each is Ellipsis else taken
     return expanded
+
+
+def _as_array(items: Any) -> Any:
+    array = as_tensor_variable(items) if _has_variable(items) else np.asarray(items)
+    return array.astype("int64") if isinstance(array, np.ndarray) and array.size == 0 else array
+
+
+def _is_mask(item: Any) -> bool:
+    return isinstance(item, np.ndarray | Variable) and item.dtype == "bool" and item.ndim > 0
+
+
+def _axes_taken(item: Any) -> int:
+    """How many of the tensor's axes an item stands for."""
+    if item is None or item is Ellipsis:
+        return 0
+    return int(item.ndim) if _is_mask(item) else 1
+
+
+def _places(x: Variable, mask: Any, axis: int) -> list[Any]:
+    """The places of a mask's true entries, one array for each of its axes."""
+    if isinstance(mask, np.ndarray) and mask.shape == x.type.shape[axis : axis + mask.ndim]:
+        return list(np.nonzero(mask))
+    return list(Nonzero(axis).make_node(as_tensor_variable(mask), x).outputs)
 
 
 def _has_variable(items: Any) -> bool:
@@ -555,6 +604,10 @@ def _assign(x: Any, y: Any, set_: bool, what: str) -> Variable:
             f"{what} changes an indexed part, such as x[2:4]", [x] if isinstance(x, Variable) else [repr(x)]
         )
     op = node.op
+    if op == table.identity:
+        whole = node.inputs[0]
+        template: Template = (("slice", None, None, 1),) * min(whole.ndim, 1)
+        return IncSubtensor(template, set_)(whole, value)  # type: ignore[no-any-return]
     if value.ndim > x.ndim:
         raise GraphError(f"{what}: a value of {value.ndim} axes for a part of {x.ndim}", [x, value])
     if isinstance(op, Subtensor):

@@ -1,0 +1,199 @@
+"""Emits a Program for the CPU: takes its steps, hands on one LLVM module of kernels and an entry.
+
+The entry has the C interface `int32 entry(int64* table, int64* status)`. It returns 0, or 1 (a check
+failed: `status` holds the site and its values), 2 (a guard failed: its step and the value), 3 (a size
+is above its capacity: the slot's word and the value).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llvmlite import ir
+
+from symnet.backend.cpu.contraction import emit_contraction
+from symnet.backend.cpu.machine import Machine
+from symnet.backend.cpu.print_llvm import library_function, print_nest
+from symnet.backend.cpu.scalar_llvm import ScalarPrinter
+from symnet.compile import nest
+from symnet.compile.memory import ITEM_BYTES
+from symnet.compile.program import (
+    Buffer,
+    CheckStep,
+    ContractionCall,
+    GuardStep,
+    KernelCall,
+    Program,
+    SlotStep,
+    Table,
+    View,
+    size_expression,
+)
+from symnet.compile.specialise import Argument, Computed, Length, SlotLeaf
+from symnet.graph.dims import Dimension
+
+ENTRY = "entry"
+FAILED, GUARD_FAILED, TOO_LARGE = 1, 2, 3
+
+_INT32 = ir.IntType(32)
+_INT64 = ir.IntType(64)
+_BYTE = ir.IntType(8)
+_POINTER = ir.PointerType()
+
+
+def emit_kernels(module: ir.Module, program: Program, machine: Machine) -> None:
+    """Print every kernel of a program into a module."""
+    for call in program.calls:
+        if isinstance(call, ContractionCall):
+            function = emit_contraction(module, call.name, call.contraction, machine)
+        else:
+            function = print_nest(module, call.kernel)
+        function.linkage = "internal"
+
+
+class EntryEmitter:
+    """Writes the entry of a program into a module.
+
+    `addresses` holds, by kernel name, the address of a kernel compiled elsewhere; every other kernel is
+    a function of the module.
+    """
+
+    def __init__(
+        self, module: ir.Module, program: Program, table: Table, addresses: Mapping[str, int] | None = None
+    ) -> None:
+        self.module = module
+        self.program = program
+        self.table = table
+        self.addresses = addresses or {}
+        kind = ir.FunctionType(_INT32, [_POINTER, _POINTER])
+        self.function = ir.Function(module, kind, ENTRY)
+        self.function.args[0].name, self.function.args[1].name = "table", "status"
+        self.builder = ir.IRBuilder(self.function.append_basic_block("start"))
+        self.slots: dict[str, ir.Value] = {}
+        self._inputs = {b.source: b for b in program.buffers if b.kind == "input"}
+        self._leaf_names: dict[Any, str] = {}
+        self._scalars = ScalarPrinter(module, self.builder, library_function)
+
+    def emit(self) -> None:
+        """All steps, then `return 0`."""
+        for number, step in enumerate(self.program.steps):
+            if isinstance(step, SlotStep):
+                self._slot(step)
+            elif isinstance(step, GuardStep):
+                self._guard(number, step)
+            elif isinstance(step, CheckStep):
+                self._check(step)
+            elif isinstance(step, KernelCall):
+                self._kernel(step)
+            else:
+                self._contraction(step)
+        self.builder.ret(_INT32(0))
+
+    # --- words and pointers --------------------------------------------------------------------
+
+    def _word(self, number: int) -> ir.Value:
+        return self.builder.gep(self.function.args[0], [_INT64(number)], source_etype=_INT64)
+
+    def _pointer(self, buffer: Buffer) -> ir.Value:
+        if buffer.kind == "arena":
+            base = self.builder.load(self._word(self.table.arena), typ=_POINTER)
+            return self.builder.gep(base, [_INT64(buffer.offset or 0)], source_etype=_BYTE)
+        return self.builder.load(self._word(self.table.pointers.index(buffer)), typ=_POINTER)
+
+    def _integer(self, view: View, element: int = 0) -> ir.Value:
+        """An integer entry of a buffer, as int64."""
+        dtype = view.buffer.dtype
+        bits = ITEM_BYTES[dtype] * 8
+        place = self._pointer(view.buffer)
+        offset = self.builder.add(self._size(view.offset), _INT64(element))
+        kind = ir.IntType(bits)
+        place = self.builder.gep(place, [offset], source_etype=kind)
+        value = self.builder.load(place, typ=kind)
+        if bits == 64:
+            return value
+        signed = dtype.startswith("int")
+        return self.builder.sext(value, _INT64) if signed else self.builder.zext(value, _INT64)
+
+    # --- sizes ---------------------------------------------------------------------------------
+
+    def _leaf(self, leaf: Any) -> ir.Value:
+        if isinstance(leaf, SlotLeaf):
+            return self.slots[leaf.name]
+        if isinstance(leaf, Length):
+            return self.builder.load(self._word(self.table.length(leaf)), typ=_INT64)
+        if isinstance(leaf, Argument):
+            view = View(self._inputs[leaf.position], 0, (), ())
+            return self._integer(view, leaf.element or 0)
+        assert isinstance(leaf, Computed)
+        return self._integer(self.program.computed[leaf])
+
+    def _size(self, size: Dimension) -> ir.Value:
+        names = self._scalars.names
+
+        def leaf(found: Any) -> nest.Expression:
+            name = self._leaf_names.setdefault(found, f"leaf{len(self._leaf_names)}")
+            names[name] = self._leaf(found)
+            return nest.Name(nest.INDEX, name)
+
+        return self._scalars.value(size_expression(size, leaf))
+
+    def _leave_unless(self, holds: ir.Value, code: int, words: list[ir.Value]) -> None:
+        with self.builder.if_then(self.builder.not_(holds), likely=False):
+            for number, value in enumerate(words):
+                place = self.builder.gep(self.function.args[1], [_INT64(number)], source_etype=_INT64)
+                self.builder.store(value, place)
+            self.builder.ret(_INT32(code))
+
+    def _slot(self, step: SlotStep) -> None:
+        value = self._size(step.slot.definition)
+        self.slots[step.slot.name] = value
+        word = self.table.slot(step.slot.name)
+        self.builder.store(value, self._word(word))
+        if step.slot.key is not None:
+            fits = self.builder.icmp_signed("<=", value, _INT64(step.slot.capacity))
+            self._leave_unless(fits, TOO_LARGE, [_INT64(word), value])
+
+    def _guard(self, number: int, step: GuardStep) -> None:
+        value = self._size(step.expression)
+        same = self.builder.icmp_signed("==", value, _INT64(step.literal))
+        self._leave_unless(same, GUARD_FAILED, [_INT64(number), value])
+
+    def _check(self, step: CheckStep) -> None:
+        holds = self.builder.icmp_signed("!=", self._size(step.condition), _INT64(0))
+        self._leave_unless(holds, FAILED, [_INT64(step.site), *(self._size(each) for each in step.shown)])
+
+    # --- kernels -------------------------------------------------------------------------------
+
+
+    def _run(self, name: str, buffers: list[ir.Value], sizes: list[ir.Value]) -> None:
+        """Call a kernel with a nest's signature, and leave when it failed."""
+        arguments = [*buffers, *sizes, self.function.args[1]]
+        code = self._call(name, _INT32, arguments)
+        self._leave_unless(self.builder.icmp_signed("==", code, _INT32(0)), FAILED, [])
+
+    def _call(self, name: str, result: ir.Type, arguments: list[ir.Value]) -> ir.Value:
+        address = self.addresses.get(name)
+        if address is None:
+            return self.builder.call(self.module.globals[name], arguments)
+        kind = ir.FunctionType(result, [each.type for each in arguments])
+        pointer = self.builder.inttoptr(_INT64(address), kind.as_pointer())
+        return self.builder.call(pointer, arguments)
+
+    def _kernel(self, step: KernelCall) -> None:
+        buffers = [self._pointer(each) for each in step.buffers]
+        self._run(step.kernel.name, buffers, [self.slots[name] for name in step.kernel.sizes])
+
+    def _contraction(self, step: ContractionCall) -> None:
+        parameters = [self.slots[name] for name in step.contraction.parameters]
+        offsets = [self._size(each) for each in step.offsets]
+        pointers = [self._pointer(each) for each in step.buffers]
+        if step.name in self.addresses:
+            self._run(step.name, pointers, [*offsets, *parameters])
+            return
+        kind = ir.FloatType() if step.contraction.dtype == "float32" else ir.DoubleType()
+        moved = [
+            self.builder.gep(pointer, [offset], source_etype=kind)
+            for pointer, offset in zip(pointers, offsets, strict=True)
+        ]
+        self._call(step.name, ir.VoidType(), [*moved, *parameters])

@@ -1,0 +1,92 @@
+"""Makes a Program runnable on the CPU: takes it lowered and planned, hands on the address of its entry.
+
+Object code comes from the cache where it can; otherwise the module is emitted, optimised and kept.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from symnet.compile import cache
+from symnet.compile.program import ContractionCall, Program, Table, describe_program
+from symnet.config import config
+
+
+@dataclass
+class Loaded:
+    """Code in memory: the entry's address, what keeps it there, and how it came about."""
+
+    address: int
+    owners: list[Any] = field(repr=False)
+    report: dict[str, Any]
+
+
+def load_program(program: Program, table: Table) -> Loaded:
+    """The entry of a program, from the cache or compiled.
+
+    Raises
+    ------
+    CompileError
+        When a kernel can't be printed or compiled; it names the kernel and the user's lines.
+    """
+    if config.backend == "numba":
+        return _by_numba(program, table)
+    from symnet.backend.cpu import llvm
+
+    started = time.perf_counter()
+    key = None
+    if config.cache:
+        key = cache.key(["cpu", cache.emitter_fingerprint(), describe_program(program)])
+        found = cache.load(key)
+        if found is not None:
+            loaded = llvm.load_object(found[0])
+            return _loaded(loaded, "hit", started)
+    data = _compile(program, table)
+    if key is not None:
+        cache.store(key, data, {"name": program.name, "kernels": len(program.calls)})
+    return _loaded(llvm.load_object(data), "miss" if key is not None else "off", started)
+
+
+def _loaded(loaded: Any, how: str, started: float) -> Loaded:
+    report = {"cache": how, "seconds": time.perf_counter() - started}
+    return Loaded(loaded.address("entry"), [loaded], report)
+
+
+def _compile(program: Program, table: Table) -> bytes:
+    from llvmlite import ir
+
+    from symnet.backend.cpu import llvm
+    from symnet.backend.cpu.emit import EntryEmitter, emit_kernels
+    from symnet.backend.cpu.machine import host_machine
+
+    machine = host_machine()
+    module = ir.Module(name=program.name)
+    emit_kernels(module, program, machine)
+    EntryEmitter(module, program, table).emit()
+    parsed = llvm.parse(module, machine)
+    llvm.optimise(parsed, machine, 3, slp_vectorise=False)
+    return llvm.emit_object(parsed, machine)
+
+
+def _by_numba(program: Program, table: Table) -> Loaded:
+    """Every kernel from its Numba source alone; the entry calls them by address, so nothing is kept on disk."""
+    from llvmlite import ir
+
+    from symnet.backend.cpu import llvm
+    from symnet.backend.cpu.emit import EntryEmitter
+    from symnet.backend.cpu.machine import host_machine
+    from symnet.backend.cpu.numba_nest import compile_numba
+
+    started = time.perf_counter()
+    kernels = [
+        compile_numba(call.plain if isinstance(call, ContractionCall) else call.kernel)
+        for call in program.calls
+    ]
+    module = ir.Module(name=program.name)
+    addresses = {kernel.name: kernel.address for kernel in kernels}
+    EntryEmitter(module, program, table, addresses).emit()
+    loaded = llvm.load_object(llvm.emit_object(module, host_machine()))
+    report = {"cache": "off", "seconds": time.perf_counter() - started}
+    return Loaded(loaded.address("entry"), [loaded, *kernels], report)

@@ -1,0 +1,329 @@
+"""The call: takes argument arrays, finds or makes the specialisation for them, runs it, hands on results.
+
+Specialisations are tried from the most specific: one made for exactly these shapes, then those whose
+axes are found at run time. A call leases an arena, so several threads may be in one function.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from symnet.compile.lower import lower
+from symnet.compile.memory import plan_memory
+from symnet.compile.program import (
+    ALIGNMENT,
+    Buffer,
+    ContractionCall,
+    GuardStep,
+    KernelCall,
+    Program,
+    Table,
+    table_of,
+)
+from symnet.compile.shared import SharedVariable
+from symnet.compile.specialise import AxisKey, SlotLeaf, Specialiser
+from symnet.errors import SymnetError
+from symnet.graph import dims
+from symnet.graph.function_graph import FunctionGraph
+
+_ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)
+_STATUS_WORDS = 4
+
+
+class Kernel:
+    """One kernel of a compiled function.
+
+    Attributes
+    ----------
+    name
+        Its name in the object code.
+    nodes
+        The applications of ops that it covers.
+    lines
+        The user's lines that wrote them.
+    """
+
+    def __init__(self, call: KernelCall | ContractionCall) -> None:
+        self._call = call
+        self.nodes = call.nodes
+        self.nest = call.plain if isinstance(call, ContractionCall) else call.kernel
+        self.name = self.nest.name
+        self.lines = list(dict.fromkeys(node.source for node in call.nodes if node.source is not None))
+
+    @property
+    def source(self) -> str:
+        """The kernel as Numba source."""
+        from symnet.compile.print_numba import print_nest
+
+        return print_nest(self.nest)
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.name}: {len(self.nodes)} nodes>"
+
+
+class _Lease:
+    """What one call in flight needs: the table, status words and an arena."""
+
+    def __init__(self, specialisation: Specialisation) -> None:
+        table = specialisation.table
+        self.table = (ctypes.c_int64 * max(1, table.words))()
+        self.status = (ctypes.c_int64 * _STATUS_WORDS)()
+        size = specialisation.program.arena_bytes + ALIGNMENT
+        self.memory = np.empty(size, dtype=np.uint8)
+        start = self.memory.__array_interface__["data"][0]
+        self.table[table.arena] = -(-start // ALIGNMENT) * ALIGNMENT
+        for position, buffer in enumerate(table.pointers):
+            if buffer.kind == "constant":
+                array = specialisation.constants[buffer]
+                self.table[position] = array.__array_interface__["data"][0]
+
+
+class Specialisation:
+    """A program for certain shapes, ready to run."""
+
+    def __init__(self, program: Program, table: Table) -> None:
+        from symnet.backend.cpu.runtime import load_program
+
+        self.program = program
+        self.table = table
+        self.constants = {
+            buffer: np.require(buffer.source.data, requirements=["C", "A"])
+            for buffer in table.pointers
+            if buffer.kind == "constant"
+        }
+        self.loaded = load_program(program, table)
+        self.entry = _ENTRY(self.loaded.address)
+        self.inputs = [
+            (word, buffer.source) for word, buffer in enumerate(table.pointers) if buffer.kind == "input"
+        ]
+        self.lengths = [(table.length(leaf), leaf) for leaf in table.lengths]
+        self._outputs = {
+            buffer.source: word for word, buffer in enumerate(table.pointers) if buffer.kind == "output"
+        }
+        self._leases: list[_Lease] = []
+
+    def lease(self) -> _Lease:
+        """An arena that no other call uses."""
+        try:
+            return self._leases.pop()
+        except IndexError:
+            return _Lease(self)
+
+    def give_back(self, lease: _Lease) -> None:
+        """Let the next call have the arena."""
+        self._leases.append(lease)
+
+    def run(self, arrays: Sequence[np.ndarray[Any, Any]]) -> tuple[int, list[int], list[np.ndarray[Any, Any]]]:
+        """Run the entry: its code, the status words, and the results when the code is 0."""
+        lease = self.lease()
+        try:
+            words = lease.table
+            for word, position in self.inputs:
+                words[word] = arrays[position].__array_interface__["data"][0]
+            for word, leaf in self.lengths:
+                words[word] = arrays[leaf.position].shape[leaf.axis]
+            results = []
+            for position, (buffer, shape) in enumerate(self.program.outputs):
+                array = self._output(buffer, shape)
+                words[self._outputs[position]] = array.__array_interface__["data"][0]
+                results.append(array)
+            code = self.entry(ctypes.addressof(words), ctypes.addressof(lease.status))
+            if code:
+                return code, list(lease.status), []
+            return 0, [], [
+                self._fitted(array, shape, words)
+                for array, (_, shape) in zip(results, self.program.outputs, strict=True)
+            ]
+        finally:
+            self.give_back(lease)
+
+    @staticmethod
+    def _output(buffer: Buffer, shape: Sequence[dims.Dimension]) -> np.ndarray[Any, Any]:
+        if all(isinstance(length, int) for length in shape):
+            return np.empty(shape, dtype=buffer.dtype)  # type: ignore[arg-type]
+        return np.empty(max(1, buffer.capacity), dtype=buffer.dtype)
+
+    def _fitted(
+        self, array: np.ndarray[Any, Any], shape: Sequence[dims.Dimension], words: Any
+    ) -> np.ndarray[Any, Any]:
+        """The array in the shape that the run found."""
+        if all(isinstance(length, int) for length in shape):
+            return array
+
+        def leaf(found: Any) -> int:
+            assert isinstance(found, SlotLeaf)
+            return int(words[self.table.slot(found.name)])
+
+        exact = tuple(dims.evaluate(length, leaf) for length in shape)
+        return array[: int(np.prod(exact, dtype=np.int64))].reshape(exact).copy()
+
+
+class CompiledExecutor:
+    """Runs a rewritten graph by compiled code.
+
+    Attributes
+    ----------
+    specialisations
+        Those made so far, by the input shapes that they were made for.
+    """
+
+    def __init__(
+        self,
+        graph: FunctionGraph,
+        arguments: int,
+        outputs: int,
+        updates: list[SharedVariable],
+        name: str | None,
+    ) -> None:
+        self.graph = graph
+        self.arguments = arguments
+        self.outputs = outputs
+        self.updates = updates
+        self.name = name
+        self.shared = [each for each in graph.inputs[arguments:] if isinstance(each, SharedVariable)]
+        self._locked = sorted({each.container for each in self.shared}, key=lambda c: c.order)
+        self._updated = [each.container for each in updates]
+        self._by_shapes: dict[tuple[tuple[int, ...], ...], list[Specialisation]] = {}
+        self._kept: list[tuple[Any, Specialisation]] = []
+        self._dynamic: set[AxisKey] = set()
+        self._capacities: dict[AxisKey, int] = {}
+        self._seen: tuple[tuple[int, ...], ...] | None = None
+        self._latest: Specialisation | None = None
+        self._compiling = threading.RLock()
+        self._count = 0
+
+    # --- what people look at -------------------------------------------------------------------
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """The kernels of the latest specialisation."""
+        return [] if self._latest is None else [Kernel(call) for call in self._latest.program.calls]
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Specialisations, arena, cache."""
+        found: dict[str, Any] = {"specialisations": self._count}
+        if self._latest is not None:
+            found["arena_bytes"] = self._latest.program.arena_bytes
+            found["kernels"] = len(self._latest.program.calls)
+            found.update(self._latest.loaded.report)
+        return found
+
+    # --- running -------------------------------------------------------------------------------
+
+    def run(self, values: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+        """The results for argument arrays; shared variables are updated."""
+        with ExitStack() as locks:
+            for container in self._locked:
+                locks.enter_context(container.lock)
+            arrays = [*values, *(each.container.array for each in self.shared)]
+            shapes = tuple(array.shape for array in arrays)
+            tried: set[int] = set()
+            while True:
+                chosen = self._choose(shapes, arrays, tried)
+                code, status, results = chosen.run(arrays)
+                if code == 0:
+                    return self._publish(chosen, results)
+                if code == 1:
+                    raise self._failure(chosen, status, arrays)
+                tried.add(id(chosen))
+                self._learn(chosen, code, status)
+
+    def _choose(
+        self,
+        shapes: tuple[tuple[int, ...], ...],
+        arrays: Sequence[np.ndarray[Any, Any]],
+        tried: set[int],
+    ) -> Specialisation:
+        for each in self._by_shapes.get(shapes, ()):
+            if id(each) not in tried:
+                return each
+        with self._compiling:
+            for each in self._by_shapes.get(shapes, ()):
+                if id(each) not in tried:
+                    return each
+            if shapes not in self._by_shapes:
+                self._note_lengths(shapes)
+            made = self._specialise(arrays, shapes)
+            self._by_shapes.setdefault(shapes, []).append(made)
+            return made
+
+    def _note_lengths(self, shapes: tuple[tuple[int, ...], ...]) -> None:
+        """An axis that comes with a second length is found at run time from now on."""
+        if self._seen is not None:
+            for position, (old, new) in enumerate(zip(self._seen, shapes, strict=True)):
+                for axis, (before, now) in enumerate(zip(old, new, strict=True)):
+                    if before != now:
+                        self._dynamic.add(("input", position, axis))
+        self._seen = shapes
+
+    def _specialise(
+        self, arrays: Sequence[np.ndarray[Any, Any]], shapes: tuple[tuple[int, ...], ...]
+    ) -> Specialisation:
+        sizes = Specialiser(self.graph, arrays, set(self._dynamic), self._capacities).run()
+        dynamic = tuple(
+            tuple(-1 if ("input", p, a) in self._dynamic else n for a, n in enumerate(shape))
+            for p, shape in enumerate(shapes)
+        )
+        capacities = tuple(sorted((s.name, s.capacity) for s in sizes.slots.values()))
+        guards = tuple((guard.key, guard.literal) for guard in sizes.guards)
+        for key, each in self._kept:
+            if key == (dynamic, capacities, guards):
+                return each
+        name = _identifier(self.name)
+        program = lower(self.graph, self.arguments, self.outputs, self.updates, sizes, name)
+        plan_memory(program)
+        made = Specialisation(program, table_of(program))
+        self._kept.append(((dynamic, capacities, guards), made))
+        self._count += 1
+        self._latest = made
+        return made
+
+    def _learn(self, chosen: Specialisation, code: int, status: list[int]) -> None:
+        """From a guard that failed or a size above its capacity: which axis to find at run time, how large."""
+        with self._compiling:
+            if code == 2:
+                step = chosen.program.steps[status[0]]
+                assert isinstance(step, GuardStep)
+                self._dynamic.add(step.key)
+                return
+            first = chosen.table.slot(chosen.table.slots[0])
+            slot = chosen.program.slots[chosen.table.slots[status[0] - first]]
+            assert slot.key is not None
+            needed = 1 << max(0, int(status[1]) - 1).bit_length()
+            self._capacities[slot.key] = max(needed, self._capacities.get(slot.key, 0))
+
+    def _publish(
+        self, chosen: Specialisation, results: list[np.ndarray[Any, Any]]
+    ) -> list[np.ndarray[Any, Any]]:
+        for container in self._updated:
+            container.version += 1
+        if chosen.program.replaced:
+            for position, result in chosen.program.replaced:
+                self.graph.inputs[position].container.replace(results[result])  # type: ignore[attr-defined]
+        return results[: self.outputs]
+
+    def _failure(
+        self, chosen: Specialisation, status: list[int], arrays: Sequence[np.ndarray[Any, Any]]
+    ) -> SymnetError:
+        if chosen.program.slots:
+            # Specialised to this call's shapes alone, a mismatch is found early and told with them.
+            try:
+                Specialiser(self.graph, arrays, set(), self._capacities).run()
+            except SymnetError as error:
+                return error
+        site = chosen.program.sites[status[0]]
+        return site.kind(site.message.format(*status[1:]), list(site.operands), site.node.source)
+
+
+def _identifier(name: str | None) -> str:
+    cleaned = "".join(c if c.isalnum() and c.isascii() else "_" for c in name or "function")
+    return cleaned if cleaned[:1].isalpha() else f"f_{cleaned}"
+
+

@@ -1,0 +1,296 @@
+"""Elementwise ops: takes a result to store and what it is made of, hands on one fused loop nest.
+
+Where everything read lies at fixed strides, neighbouring axes are joined into one loop, so that the
+inner loop is long and runs along memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from symnet.compile import nest
+from symnet.compile.builder import NestBuilder
+from symnet.compile.fusion import demands
+from symnet.compile.lower import POINTWISE_RULES, Lowering, find, pointwise_rule
+from symnet.compile.nest import INDEX, Expression, Literal
+from symnet.compile.program import View
+from symnet.compile.scalar import parse_scalar
+from symnet.graph import dims
+from symnet.graph.dims import Dimension
+from symnet.graph.variable import Apply, Constant, Variable
+from symnet.ops.elementwise import Cast, Elementwise
+from symnet.ops.shape import DimShuffle
+
+#: For each axis of a variable the axis of the root that runs along it; None where it is broadcast.
+AxisMap = tuple[int | None, ...]
+
+
+def used_operands(op: Elementwise) -> list[bool]:
+    """Which operands the scalar body reads."""
+    words = set(re.findall(r"[A-Za-z_]\w*", op.scalar))
+    return [name in words for name in op.arguments]
+
+
+@demands(Elementwise)
+def _elementwise_demands(node: Apply) -> list[str]:
+    assert isinstance(node.op, Elementwise)
+    return ["value" if used else "shape" for used in used_operands(node.op)]
+
+
+def scalar_value(node: Apply, operands: Sequence[Expression | None]) -> Expression:
+    """An elementwise op's body on operands (None for one that the body does not read)."""
+    op = node.op
+    assert isinstance(op, Elementwise)
+    output = node.outputs[0].dtype
+    kinds = op.computed_dtypes([each.dtype for each in node.inputs], output)
+    if isinstance(op, Cast):
+        (operand,) = operands
+        assert operand is not None
+        return nest.cast(operand, op.dtype)
+    arguments = {}
+    for name, operand, kind in zip(op.arguments, operands, kinds, strict=True):
+        if operand is not None:
+            arguments[name] = nest.cast(operand, kind)
+    text = op.scalar
+    if op.bool_scalar is not None and set(kinds) == {nest.BOOL}:
+        text = op.bool_scalar
+    return nest.cast(parse_scalar(text, arguments, None if arguments else output), output)
+
+
+def operand_indices(
+    lowering: Lowering, operand: Variable, indices: Sequence[Expression]
+) -> list[Expression]:
+    """An operand's indices from the result's: 0 along axes that its type broadcasts."""
+    offset = len(indices) - operand.ndim
+    return [
+        Literal(INDEX, 0) if operand.type.shape[axis] == 1 else indices[axis + offset]
+        for axis in range(operand.ndim)
+    ]
+
+
+@pointwise_rule(Elementwise)
+def _elementwise(
+    lowering: Lowering, node: Apply, indices: Sequence[Expression], builder: NestBuilder
+) -> Expression:
+    assert isinstance(node.op, Elementwise)
+    operands = [
+        lowering.value(each, operand_indices(lowering, each, indices), builder) if used else None
+        for each, used in zip(node.inputs, used_operands(node.op), strict=True)
+    ]
+    return scalar_value(node, operands)
+
+
+# --- everything at fixed strides -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    """A view, and the stride with which it is read along each axis of the root."""
+
+    view: View
+    strides: tuple[Dimension, ...]
+
+
+def _operand_map(operand: Variable, axis_map: AxisMap) -> AxisMap:
+    offset = len(axis_map) - operand.ndim
+    return tuple(
+        None if operand.type.shape[axis] == 1 else axis_map[axis + offset] for axis in range(operand.ndim)
+    )
+
+
+def _shuffled_map(op: DimShuffle, axis_map: AxisMap) -> AxisMap:
+    found: list[int | None] = [None] * op.input_ndim
+    for position, axis in enumerate(op.pattern):
+        if isinstance(axis, int):
+            found[axis] = axis_map[position]
+    return tuple(found)
+
+
+def _leaf(view: View, axis_map: AxisMap, rank: int) -> _Leaf:
+    strides: list[Dimension] = [0] * rank
+    for axis, root in enumerate(axis_map):
+        if root is not None:
+            strides[root] = dims.add(strides[root], view.strides[axis])
+    return _Leaf(view, tuple(strides))
+
+
+class StridedTree:
+    """A value made of elementwise ops over views, all of them read at fixed strides.
+
+    `leaves` is None where something else is in between, such as a gather.
+    """
+
+    def __init__(self, lowering: Lowering, variable: Variable) -> None:
+        self.lowering = lowering
+        self.root = variable
+        self.rank = variable.ndim
+        self.leaves: list[_Leaf] | None = []
+        self.nodes: dict[Apply, None] = {}
+        seen: set[tuple[Variable, AxisMap]] = set()
+        stack: list[tuple[Variable, AxisMap]] = [(variable, tuple(range(variable.ndim)))]
+        while stack:
+            each = stack.pop()
+            if each in seen:
+                continue
+            seen.add(each)
+            parts = self._parts(*each)
+            if parts is None:
+                self.leaves = None
+                return
+            stack += parts
+
+    def _is_plain(self, variable: Variable) -> bool:
+        """Whether the value is a literal or a size: nothing to read."""
+        lowering = self.lowering
+        if lowering._literal(variable) is not None:
+            return True
+        return variable.ndim == 0 and lowering.fusion._is_known(variable)
+
+    def _parts(self, variable: Variable, axis_map: AxisMap) -> list[tuple[Variable, AxisMap]] | None:
+        lowering = self.lowering
+        if self._is_plain(variable):
+            return []
+        if variable in lowering.views or isinstance(variable, Constant):
+            assert self.leaves is not None
+            self.leaves.append(_leaf(lowering.view(variable), axis_map, self.rank))
+            return []
+        node = variable.owner
+        assert node is not None
+        self.nodes[node] = None
+        if lowering.fusion._is_known(variable):
+            return None
+        if isinstance(node.op, Elementwise):
+            return [
+                (each, _operand_map(each, axis_map))
+                for each, used in zip(node.inputs, used_operands(node.op), strict=True)
+                if used
+            ]
+        if isinstance(node.op, DimShuffle):
+            return [(node.inputs[0], _shuffled_map(node.op, axis_map))]
+        return None
+
+    def value(
+        self,
+        variable: Variable,
+        axis_map: AxisMap,
+        groups: Sequence[Sequence[int]],
+        indices: Sequence[Expression],
+        builder: NestBuilder,
+    ) -> Expression:
+        """The value at one index for each group of joined axes."""
+        lowering = self.lowering
+        if self._is_plain(variable):
+            return lowering.value(variable, (), builder)
+        if variable in lowering.views or isinstance(variable, Constant):
+            leaf = _leaf(lowering.view(variable), axis_map, self.rank)
+            strides = tuple(leaf.strides[group[-1]] for group in groups)
+            flat = View(leaf.view.buffer, leaf.view.offset, strides, ())
+            return builder.load(flat, indices)
+        node = variable.owner
+        assert node is not None
+
+        def make() -> Expression:
+            if isinstance(node.op, DimShuffle):
+                inner = _shuffled_map(node.op, axis_map)
+                return self.value(node.inputs[0], inner, groups, indices, builder)
+            assert isinstance(node.op, Elementwise)
+            operands = [
+                self.value(each, _operand_map(each, axis_map), groups, indices, builder) if used else None
+                for each, used in zip(node.inputs, used_operands(node.op), strict=True)
+            ]
+            return builder.let(scalar_value(node, operands))
+
+        return builder.remember((variable, axis_map, tuple(indices)), make)
+
+
+def join_axes(
+    shape: Sequence[Dimension], strides: Sequence[Sequence[Dimension]], classes: Sequence[int] | None = None
+) -> list[list[int]]:
+    """Neighbouring axes that all operands step through as one; axes of length 1 go.
+
+    `classes` keeps axes of different classes apart.
+    """
+    groups: list[list[int]] = []
+    for axis, length in enumerate(shape):
+        if length == 1:
+            continue
+        if groups:
+            last = groups[-1][-1]
+            same = classes is None or classes[last] == classes[axis]
+            if same and all(each[last] == dims.multiply(length, each[axis]) for each in strides):
+                groups[-1].append(axis)
+                continue
+        groups.append([axis])
+    return groups
+
+
+def kernel_nodes(lowering: Lowering, variable: Variable) -> list[Apply]:
+    """The nodes that a kernel computing a variable takes in."""
+    found: dict[Apply, None] = {}
+    stack = [variable]
+    first = True
+    while stack:
+        each = stack.pop()
+        if isinstance(each, Constant) or each.owner is None or (each in lowering.views and not first):
+            continue
+        first = False
+        if each.owner in found or lowering._literal(each) is not None:
+            continue
+        if lowering.fusion._is_known(each) and each is not variable:
+            continue
+        found[each.owner] = None
+        if find(POINTWISE_RULES, each.owner.op) is not None:
+            stack.extend(each.owner.inputs)
+    return list(found)
+
+
+def _stem(nodes: Sequence[Apply]) -> str:
+    names = [re.sub(r"\W", "_", node.op.name) for node in nodes[:3]]
+    return "_".join(reversed(names)) or "copy"
+
+
+def write_entries(lowering: Lowering, variable: Variable, destination: View) -> None:
+    """A kernel that stores every entry of a variable at a destination of its shape."""
+    builder = lowering.builder()
+    known_nodes = [] if variable in lowering.views and variable.owner is None else kernel_nodes(lowering, variable)
+    own_view = lowering.views.get(variable)
+    if own_view is destination:
+        del lowering.views[variable]
+    try:
+        tree = StridedTree(lowering, variable)
+        if tree.leaves is not None:
+            _write_strided(lowering, tree, destination, builder)
+        else:
+            _write_indexed(lowering, variable, destination, builder)
+    finally:
+        if own_view is destination:
+            lowering.views[variable] = destination
+    nodes = known_nodes or ([variable.owner] if variable.owner is not None else [])
+    lowering.add_kernel(builder, nodes, _stem(nodes) if variable not in lowering.views or own_view is destination else "copy")
+
+
+def _write_strided(
+    lowering: Lowering, tree: StridedTree, destination: View, builder: NestBuilder
+) -> None:
+    assert tree.leaves is not None
+    shape = lowering.shape(tree.root)
+    groups = join_axes(shape, [destination.strides, *(leaf.strides for leaf in tree.leaves)])
+    extents = [dims.multiply(*(shape[axis] for axis in group)) for group in groups]
+    target = View(
+        destination.buffer, destination.offset, tuple(destination.strides[g[-1]] for g in groups), ()
+    )
+    with builder.loops(extents) as indices:
+        value = tree.value(tree.root, tuple(range(tree.rank)), groups, indices, builder)
+        builder.store(target, indices, value)
+
+
+def _write_indexed(
+    lowering: Lowering, variable: Variable, destination: View, builder: NestBuilder
+) -> None:
+    with contextlib.ExitStack() as stack:
+        indices = stack.enter_context(builder.loops(lowering.shape(variable), vector=False))
+        value = lowering.value(variable, indices, builder)
+        builder.store(destination, indices, value)

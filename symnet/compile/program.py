@@ -1,0 +1,277 @@
+"""The Program: what lowering hands to memory planning and to every backend.
+
+A list of steps over buffers: sizes to find, guards and checks to test, kernels to run. All steps up to
+the first write to a shared variable may fail; none after it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from symnet.backend.cpu.contraction_form import Contraction
+from symnet.compile import nest
+from symnet.compile.nest import Nest
+from symnet.compile.specialise import Argument, AxisKey, Computed, Length, Slot
+from symnet.errors import SymnetError
+from symnet.graph import dims
+from symnet.graph.dims import Dimension, Size
+from symnet.graph.source import SourceLine
+from symnet.graph.variable import Apply, Variable
+
+#: Alignment of arena buffers in bytes: a cache line, and the widest vector.
+ALIGNMENT = 64
+
+
+@dataclass(eq=False)
+class Buffer:
+    """A piece of memory for entries of one dtype.
+
+    `kind` is "input" (an argument or shared variable: `source` is its position among the graph's
+    inputs), "constant" (`source` is the constant), "output" (allocated for each call: `source` is the
+    position among the results), or "arena" (`offset` in bytes, once planned).
+    """
+
+    name: str
+    dtype: str
+    capacity: int
+    kind: str
+    source: Any = None
+    offset: int | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a variable's entries lie: a buffer, an element offset, a stride in elements for each axis."""
+
+    buffer: Buffer
+    offset: Dimension
+    strides: tuple[Dimension, ...]
+    shape: tuple[Dimension, ...]
+
+
+@dataclass(frozen=True)
+class KernelCall:
+    """Run a nest: its buffers in the order of its parameters, its sizes by slot name."""
+
+    kernel: Nest
+    buffers: tuple[Buffer, ...]
+    nodes: tuple[Apply, ...]
+    phase: int = 1
+
+
+@dataclass(frozen=True)
+class ContractionCall:
+    """Run a contraction `C = A * B`; `offsets` are element offsets into the three buffers.
+
+    `plain` is the same contraction as a nest: what a person reads, and what other backends run.
+    """
+
+    name: str
+    contraction: Contraction
+    buffers: tuple[Buffer, Buffer, Buffer]
+    offsets: tuple[Dimension, Dimension, Dimension]
+    plain: Nest
+    nodes: tuple[Apply, ...]
+    phase: int = 1
+
+
+@dataclass(frozen=True)
+class SlotStep:
+    """Find a slot's value and refuse one above its capacity."""
+
+    slot: Slot
+
+
+@dataclass(frozen=True)
+class GuardStep:
+    """Leave with status 2 unless the expression has the literal's value: another specialisation serves."""
+
+    expression: Dimension
+    literal: int
+    key: AxisKey
+
+
+@dataclass(frozen=True)
+class CheckStep:
+    """Leave with status 1 and the site unless the condition is not 0; `shown` are the site's values."""
+
+    condition: Dimension
+    site: int
+    shown: tuple[Dimension, ...]
+
+
+Step = KernelCall | ContractionCall | SlotStep | GuardStep | CheckStep
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place that may fail at run time: the exception, its message with {0}, {1}, {2} for values, and the node."""
+
+    kind: type[SymnetError]
+    message: str
+    node: Apply
+    operands: tuple[str, ...] = ()
+
+
+@dataclass
+class Program:
+    """A lowered function.
+
+    Attributes
+    ----------
+    steps
+        In the order in which they run.
+    buffers
+        All buffers.
+    outputs
+        For each result its buffer and shape.
+    replaced
+        For each shared variable whose value changes shape: its input position and the result that
+        becomes its value.
+    sites
+        What a failing site means.
+    slots
+        Sizes found at run time, by name.
+    computed
+        Where the integers lie that kernels compute and sizes are made of.
+    arena_bytes
+        The size of the arena, once planned.
+    """
+
+    name: str
+    steps: list[Step] = field(default_factory=list)
+    buffers: list[Buffer] = field(default_factory=list)
+    outputs: list[tuple[Buffer, tuple[Dimension, ...]]] = field(default_factory=list)
+    replaced: list[tuple[int, int]] = field(default_factory=list)
+    sites: list[Site] = field(default_factory=list)
+    slots: dict[str, Slot] = field(default_factory=dict)
+    computed: dict[Computed, View] = field(default_factory=dict)
+    arena_bytes: int = 0
+
+    @property
+    def calls(self) -> list[KernelCall | ContractionCall]:
+        """The steps that run a kernel."""
+        return [step for step in self.steps if isinstance(step, KernelCall | ContractionCall)]
+
+
+def source_comment(node: Apply) -> str:
+    """A node and the user's line, for a kernel's header."""
+    line: SourceLine | None = node.source
+    return str(node.op) if line is None else f"{node.op}: {line.file}:{line.line}  {line.text}"
+
+
+def result_name(variable: Variable) -> str:
+    """A short name for a variable's buffer."""
+    if variable.name and variable.name.isidentifier():
+        return variable.name
+    if variable.owner is not None:
+        return "".join(c if c.isalnum() else "_" for c in variable.owner.op.name)
+    return "value"
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the entry is given: an array of int64 words.
+
+    First a pointer for each of `pointers`, then the arena's, then the length of each of `lengths`; the
+    entry writes the value of each of `slots` behind them.
+    """
+
+    pointers: tuple[Buffer, ...]
+    lengths: tuple[Length, ...]
+    slots: tuple[str, ...]
+
+    @property
+    def arena(self) -> int:
+        """The word with the arena's pointer."""
+        return len(self.pointers)
+
+    @property
+    def words(self) -> int:
+        """The number of words."""
+        return len(self.pointers) + 1 + len(self.lengths) + len(self.slots)
+
+    def length(self, leaf: Length) -> int:
+        """The word with an input's length."""
+        return self.arena + 1 + self.lengths.index(leaf)
+
+    def slot(self, name: str) -> int:
+        """The word for a slot's value."""
+        return self.arena + 1 + len(self.lengths) + self.slots.index(name)
+
+
+def table_of(program: Program) -> Table:
+    """The table that a program's entry reads."""
+    used: dict[Buffer, None] = {}
+    sizes: list[Dimension] = []
+    for step in program.steps:
+        if isinstance(step, KernelCall | ContractionCall):
+            used.update(dict.fromkeys(step.buffers))
+        if isinstance(step, ContractionCall):
+            sizes += step.offsets
+        elif isinstance(step, SlotStep):
+            sizes.append(step.slot.definition)
+        elif isinstance(step, GuardStep):
+            sizes.append(step.expression)
+        elif isinstance(step, CheckStep):
+            sizes += [step.condition, *step.shown]
+    lengths: dict[Length, None] = {}
+    arguments = {buffer.source: buffer for buffer in program.buffers if buffer.kind == "input"}
+    for size in sizes:
+        for leaf in dims.leaves(size):
+            if isinstance(leaf, Length):
+                lengths[leaf] = None
+            elif isinstance(leaf, Argument):
+                used[arguments[leaf.position]] = None
+    used.update(dict.fromkeys(buffer for buffer, _ in program.outputs))
+    pointers = tuple(buffer for buffer in used if buffer.kind != "arena")
+    found = tuple(step.slot.name for step in program.steps if isinstance(step, SlotStep))
+    return Table(pointers, tuple(lengths), found)
+
+
+def size_expression(size: Dimension, leaf: Callable[[Any], nest.Expression]) -> nest.Expression:
+    """A size as an int64 expression, given one for each leaf."""
+    if isinstance(size, int):
+        return nest.Literal(nest.INDEX, size)
+    assert isinstance(size, Size)
+    if size.function == "leaf":
+        return leaf(size.arguments[0])
+    parts = [size_expression(each, leaf) for each in size.arguments]
+    if size.function == "select":
+        condition = nest.call("ne", parts[0], nest.Literal(nest.INDEX, 0))
+        return nest.Select(nest.INDEX, condition, parts[1], parts[2])
+    return nest.cast(nest.call(size.function, *parts), nest.INDEX)
+
+
+def describe_program(program: Program) -> str:
+    """The program as text: all that decides its code, and no user line."""
+    lines = [program.name, str(program.arena_bytes)]
+    names = {leaf: view.buffer.name for leaf, view in program.computed.items()}
+
+    def text(size: Dimension) -> str:
+        if isinstance(size, int):
+            return str(size)
+        assert isinstance(size, Size)
+        if size.function == "leaf":
+            found = size.arguments[0]
+            return names[found] if isinstance(found, Computed) and not found.count else str(found) if not isinstance(found, Computed) else f"count {names[found]}"
+        return f"{size.function}({', '.join(text(each) for each in size.arguments)})"
+
+    for buffer in program.buffers:
+        source = buffer.source if isinstance(buffer.source, int) else ""
+        lines.append(f"{buffer.name} {buffer.dtype} {buffer.capacity} {buffer.kind} {source} {buffer.offset}")
+    for step in program.steps:
+        if isinstance(step, KernelCall):
+            lines.append(f"{replace(step.kernel, comments=())} on {[b.name for b in step.buffers]}")
+        elif isinstance(step, ContractionCall):
+            places = [f"{b.name}+{text(o)}" for b, o in zip(step.buffers, step.offsets, strict=True)]
+            lines.append(f"{step.name} {step.contraction} on {places}")
+        elif isinstance(step, SlotStep):
+            lines.append(f"slot {step.slot.name} = {text(step.slot.definition)} <= {step.slot.capacity}")
+        elif isinstance(step, GuardStep):
+            lines.append(f"guard {text(step.expression)} == {step.literal}")
+        else:
+            lines.append(f"check {step.site} {text(step.condition)} {[text(s) for s in step.shown]}")
+    return "\n".join(lines)
