@@ -25,6 +25,7 @@ from symnet.gradient import Lop, Rop, consider_constant, disconnected_grad, grad
 from symnet.graph.op import Op
 from symnet.graph.types import TensorType
 from symnet.graph.variable import Apply, Constant, Variable
+from symnet.ops.gradient_filters import grad_clip, grad_scale
 
 if TYPE_CHECKING:
     from symnet import network3, tensor, theano
@@ -55,6 +56,8 @@ __all__ = [
     "function",
     "get_default_mode",
     "grad",
+    "grad_clip",
+    "grad_scale",
     "network3",
     "shared",
     "tensor",

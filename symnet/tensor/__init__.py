@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import symnet.ops.operators  # noqa: F401  (gives variables their operators)
 from symnet.absent import module_getattr
+from symnet.compile.verify_grad import verify_grad
 from symnet.errors import DisconnectedInputError, ShapeError
 from symnet.gradient import Lop, Rop, consider_constant, grad
 from symnet.graph.types import (
