@@ -28,7 +28,14 @@ from symnet.compile.program import (
     source_comment,
 )
 from symnet.compile.shared import SharedVariable
-from symnet.compile.specialise import Check, Computed, SlotLeaf, Sizes, describe_operands, leaves_of
+from symnet.compile.specialise import (
+    Check,
+    Computed,
+    Sizes,
+    SlotLeaf,
+    describe_operands,
+    leaves_of,
+)
 from symnet.errors import CompileError, IndexingError, ShapeError, SymnetError
 from symnet.graph import dims
 from symnet.graph.dims import Dimension, Shape, Size

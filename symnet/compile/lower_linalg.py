@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from symnet.backend.cpu.contraction_form import Contraction
-from symnet.backend.cpu.contraction_form import Dimension as Axis
 from symnet.compile import nest
+from symnet.compile.contraction import Contraction
+from symnet.compile.contraction import Dimension as Axis
 from symnet.compile.lower import Lowering, kernel_rule
 from symnet.compile.nest import INDEX, Expression, Literal
 from symnet.compile.program import Buffer, ContractionCall, View, source_comment

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from symnet.backend.cpu.contraction_form import Contraction
 from symnet.compile import nest
+from symnet.compile.contraction import Contraction
 from symnet.compile.nest import Nest
 from symnet.compile.specialise import Argument, AxisKey, Computed, Length, Slot
 from symnet.errors import SymnetError

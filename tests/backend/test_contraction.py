@@ -22,8 +22,8 @@ from symnet.backend.cpu.contraction import (
     emit_contraction,
     plan_contraction,
 )
-from symnet.backend.cpu.contraction_form import normalise
 from symnet.backend.cpu.machine import Machine, host_machine
+from symnet.compile.contraction import normalise
 
 HOST = host_machine()
 WIDTHS = [16, 32, 64]

@@ -20,7 +20,8 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
-from .contraction_form import Contraction, Dimension
+from symnet.compile.contraction import Contraction, Dimension
+
 from .contraction_plan import Loop, plan_contraction, remainder_sizes
 from .contraction_tile import Pointers, TileEmitter
 from .machine import Machine

@@ -14,8 +14,16 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from .contraction_form import Contraction, Dimension, lane_offsets, normalise, runs
-from .machine import Machine, element_bytes
+from symnet.compile.contraction import (
+    Contraction,
+    Dimension,
+    element_bytes,
+    lane_offsets,
+    normalise,
+    runs,
+)
+
+from .machine import Machine
 
 # An extent that is only known at run time counts as this many when candidates are compared.
 _ASSUMED_EXTENT = 16

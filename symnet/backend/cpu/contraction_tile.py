@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from .contraction_form import Contraction, lane_offsets
+from symnet.compile.contraction import Contraction, element_bytes, lane_offsets
+
 from .contraction_plan import Plan, chains
-from .machine import Machine, element_bytes
+from .machine import Machine
 from .vectors import INDEX, Count, Vectors
 
 # Multiply-adds in one pass of an unrolled loop: enough to hide its bookkeeping, small to compile.

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from symnet.compile.contraction import element_bytes
+
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
@@ -56,14 +58,6 @@ class Machine:
         # The processor's own name implies features; only an explicit minus takes one away.
         described = _describe(self.triple, self.name, kept)
         return replace(described, l1=self.l1, l2=self.l2)
-
-
-def element_bytes(dtype: str) -> int:
-    """Bytes of one element; ValueError for anything but "float32" and "float64"."""
-    sizes = {"float32": 4, "float64": 8}
-    if dtype not in sizes:
-        raise ValueError(f"micro-kernels work on float32 and float64; asked for {dtype!r}")
-    return sizes[dtype]
 
 
 @functools.lru_cache(maxsize=1)

@@ -9,6 +9,11 @@ import linecache
 from dataclasses import dataclass, field
 from typing import Any
 
+import llvmlite.binding as binding
+from llvmlite import ir
+
+from symnet.backend.cpu import llvm
+from symnet.backend.cpu.machine import Machine, host_machine
 from symnet.compile import nest
 from symnet.compile.print_numba import print_nest
 from symnet.errors import CompileError
@@ -29,11 +34,26 @@ class NumbaNest:
     source: str
     _compiled: Any = field(repr=False, compare=False)
 
-    def object_code(self) -> tuple[str, bytes]:
-        """The symbol and the object file of the code, to load it in another process."""
-        library = self._compiled._library
-        machine = library.codegen._tm
-        return self._compiled._wrapper_name, bytes(machine.emit_object(library._final_module))
+    def object_code(self, machine: Machine | None = None) -> bytes:
+        """The code as an object file with the function `name`, to be loaded in another process.
+
+        What Numba optimised is emitted anew without Numba's own wrapper, which needs a running Numba.
+        """
+        module = llvm.parse(str(self._compiled._library._final_module), machine)
+        (core,) = (
+            function
+            for function in module.functions
+            if function.linkage == binding.Linkage.external and function.name.startswith("_ZN")
+            if not function.is_declaration
+        )
+        for each in (*module.functions, *module.global_variables):
+            if not each.is_declaration:
+                each.linkage = binding.Linkage.internal
+        core.linkage = binding.Linkage.external
+        module.link_in(llvm.parse(str(_wrapper(self.name, core)), machine))
+        module.get_function(core.name).linkage = binding.Linkage.internal
+        llvm.optimise(module, machine or host_machine(), 1)
+        return llvm.emit_object(module, machine)
 
 
 def compile_numba(kernel: nest.Nest) -> NumbaNest:
@@ -66,6 +86,21 @@ def compile_numba(kernel: nest.Nest) -> NumbaNest:
     except NumbaError as error:
         raise CompileError(f"Numba can't compile kernel {kernel.name}: {error}", covers) from error
     return NumbaNest(kernel.name, int(compiled.address), source, compiled)
+
+
+def _wrapper(name: str, core: Any) -> ir.Module:
+    """A module with the C function that calls what Numba made of it: `core(result*, error**, …)`."""
+    kinds = {"i64": ir.IntType(64), "ptr": ir.PointerType()}
+    arguments = [kinds[str(argument.type)] for argument in core.arguments][2:]
+    module = ir.Module(name)
+    whole, pointer = ir.IntType(32), kinds["ptr"]
+    called = ir.Function(module, ir.FunctionType(whole, [pointer, pointer, *arguments]), core.name)
+    function = ir.Function(module, ir.FunctionType(whole, arguments), name)
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    result, error = builder.alloca(whole), builder.alloca(pointer)
+    builder.call(called, [result, error, *function.args])
+    builder.ret(builder.load(result, typ=whole))
+    return module
 
 
 def _signature(kernel: nest.Nest) -> Any:

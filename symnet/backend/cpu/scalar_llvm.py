@@ -12,7 +12,16 @@ from typing import Any
 from llvmlite import ir
 
 from symnet.compile import library, nest
-from symnet.compile.nest import BOOL, Call, Cast, Expression, Literal, Load, Name, Select
+from symnet.compile.nest import (
+    BOOL,
+    Call,
+    Cast,
+    Expression,
+    Literal,
+    Load,
+    Name,
+    Select,
+)
 
 #: Contraction into fused multiply-adds is the only liberty that arithmetic takes.
 CONTRACT = ("contract",)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from llvmlite import ir
 
-from .contraction_form import runs
+from symnet.compile.contraction import runs
 
 Count: TypeAlias = int | ir.Value
 INDEX = ir.IntType(64)

@@ -9,7 +9,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .machine import element_bytes
+#: Bytes of one element of the dtypes that contractions work on.
+_ELEMENT_BYTES = {"float32": 4, "float64": 8}
+
+
+def element_bytes(dtype: str) -> int:
+    """Bytes of one element; ValueError for anything but "float32" and "float64"."""
+    if dtype not in _ELEMENT_BYTES:
+        raise ValueError(f"contractions work on float32 and float64; asked for {dtype!r}")
+    return _ELEMENT_BYTES[dtype]
 
 
 @dataclass(frozen=True)
