@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import subprocess
+import sys
 from fractions import Fraction
 
 import mpmath
@@ -14,6 +16,7 @@ from llvmlite import ir
 from running import by_llvm, by_numba, ulps
 
 from symnet.backend.cpu import llvm, print_llvm
+from symnet.backend.cpu.numba_nest import compile_numba
 from symnet.compile import nest
 from symnet.compile.nest import (
     BOOL,
@@ -535,6 +538,28 @@ def test_what_can_not_be_printed_names_kernel_line_and_cause(value, message):
         with pytest.raises(CompileError, match=message) as caught:
             printer([kernel])
         assert "broken" in str(caught.value) and "script.py:3" in str(caught.value)
+
+
+def test_numbas_object_code_runs_in_a_process_that_has_no_numba(tmp_path):
+    x = Load("float64", "x", HERE)
+    value = parse_scalar("sigmoid(x) + x % 2", {"x": x})
+    buffers = (BufferParameter("x", "float64", False), BufferParameter("out", "float64", True))
+    body = (For("i", N, (Store("out", HERE, value),)),)
+    code = compile_numba(Nest("sigmoid_float64", buffers, ("n",), body)).object_code()
+    (tmp_path / "object").write_bytes(code)
+    script = f"""
+import ctypes, sys
+import numpy as np
+from symnet.backend.cpu.llvm import load_object
+loaded = load_object(open({str(tmp_path / "object")!r}, "rb").read())
+kind = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, ctypes.c_int64, ctypes.c_void_p)
+x, out, status = np.linspace(-3, 3, 7), np.zeros(7), np.zeros(4, "int64")
+address = loaded.address("sigmoid_float64")
+assert kind(address)(x.ctypes.data, out.ctypes.data, 7, status.ctypes.data) == 0
+np.testing.assert_allclose(out, 1 / (1 + np.exp(-x)) + x % 2, rtol=1e-14)
+assert "numba" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_loops_are_vectorised():

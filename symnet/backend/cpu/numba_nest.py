@@ -37,7 +37,7 @@ class NumbaNest:
     def object_code(self, machine: Machine | None = None) -> bytes:
         """The code as an object file with the function `name`, to be loaded in another process.
 
-        What Numba optimised is emitted anew without Numba's own wrapper, which needs a running Numba.
+        What Numba optimised is emitted anew without Numba's wrapper, which needs a running Numba.
         """
         module = llvm.parse(str(self._compiled._library._final_module), machine)
         (core,) = (
@@ -89,7 +89,7 @@ def compile_numba(kernel: nest.Nest) -> NumbaNest:
 
 
 def _wrapper(name: str, core: Any) -> ir.Module:
-    """A module with the C function that calls what Numba made of it: `core(result*, error**, …)`."""
+    """A module with the C function that calls what Numba made: `core(result*, error**, …)`."""
     kinds = {"i64": ir.IntType(64), "ptr": ir.PointerType()}
     arguments = [kinds[str(argument.type)] for argument in core.arguments][2:]
     module = ir.Module(name)
