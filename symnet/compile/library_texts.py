@@ -270,7 +270,7 @@ def log1p(x: T) -> T:
 """
 _TANH = """
 def tanh(x: T) -> T:
-    '''The hyperbolic tangent, from expm1(2 |x|): at most 2.5 ulp off.'''
+    '''The hyperbolic tangent, from expm1(2 |x|): at most 3 ulp off.'''
     size = abs(x)
     e = expm1(2 * (TANH_MOST if size > TANH_MOST else size))
     return copysign(e / (e + 2), x)
