@@ -80,7 +80,7 @@ def floordiv(a: T, b: T) -> T:
 # --- exponentials and logarithms ------------------------------------------------------------------
 
 # Minimax coefficients, lowest power first, and ln 2 in two parts of which the first has few bits:
-# `python tools/minimax.py`. "exp": (exp(r) - 1 - r) / r**2 for |r| <= ln(2) / 2. "log": (log((1 +
+# `python tests/compile/minimax.py`. "exp": (exp(r) - 1 - r) / r**2 for |r| <= ln(2) / 2. "log": (log((1 +
 # s) / (1 - s)) - 2 * s) / s**3 as a polynomial in s**2 for 1 + f = (1 + s) / (1 - s) between
 # sqrt(1/2) and sqrt(2). "sine": sin(pi / 2 * r) / r in z = r**2, "cosine": (cos(pi / 2 * r) - 1) /
 # z, both for |r| <= 1/2.

@@ -1,6 +1,6 @@
 """Derives the polynomial coefficients of `symnet/compile/library.py` and prints them.
 
-`python tools/minimax.py` prints every table by Remez's exchange algorithm in 60 digits, with the
+`python tests/compile/minimax.py` prints every table by Remez's exchange algorithm in 60 digits, with the
 largest relative error that the polynomial (its coefficients rounded to the dtype) makes of the
 function.
 """
