@@ -162,9 +162,9 @@ def _compare(
         relative = absolute / np.maximum(np.abs(ours) + np.abs(theirs), 1e-8)
         excess = np.minimum(absolute / allowed[0], relative / allowed[1])
         excess = np.where(np.isnan(excess), np.inf, excess)
-        place = np.unravel_index(int(np.argmax(excess)), excess.shape)
+        place = tuple(int(each) for each in np.unravel_index(int(np.argmax(excess)), excess.shape))
         if excess[place] > worst[0]:
-            worst = (float(excess[place]), number, tuple(int(each) for each in place))
+            worst = (float(excess[place]), number, place)
     excess_found, number, place = worst
     if excess_found > 1:
         ours, theirs = symbolic[number][place], numeric[number][place]

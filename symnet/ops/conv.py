@@ -318,7 +318,7 @@ class Conv2dGradientImages(Convolution):
         ((top, bottom), (left, right)) = padding(self, kernel)
         rows, columns = output.shape[2:]
         channels = filters.shape[1] * self.groups
-        extents = [image[0] + int(top) + int(bottom), image[1] + int(left) + int(right)]
+        extents = [image[0] + int(top) + int(bottom), image[1] + int(left) + int(right)]  # type: ignore[arg-type]
         total = np.zeros((output.shape[0], channels, *extents), output.dtype)
         flipped = _flip(self, filters)
         shares = np.concatenate(
@@ -336,7 +336,8 @@ class Conv2dGradientImages(Convolution):
                     first : first + self.subsample[0] * (rows - 1) + 1 : self.subsample[0],
                     second : second + self.subsample[1] * (columns - 1) + 1 : self.subsample[1],
                 ] += np.swapaxes(shares[:, i, j], 0, 1)
-        inner = total[:, :, int(top) : int(top) + image[0], int(left) : int(left) + image[1]]
+        start_row, start_column = int(top), int(left)  # type: ignore[arg-type]
+        inner: Array = total[:, :, start_row : start_row + image[0], start_column : start_column + image[1]]
         return np.ascontiguousarray(inner)
 
     def gradient(self, node: Apply, output_gradients: Sequence[Variable]) -> Sequence[Any]:
@@ -366,7 +367,7 @@ def _check_output(
 
 def _windows(op: Convolution, images: Array, kernel: Sequence[int]) -> Array:
     """A view (N, C, H', W', kh, kw) of every window of the padded images."""
-    sides = [(int(first), int(last)) for first, last in padding(op, kernel)]
+    sides = [(int(first), int(last)) for first, last in padding(op, kernel)]  # type: ignore[arg-type]
     padded = np.pad(images, [(0, 0), (0, 0), *sides])
     rows, columns = output_lengths(op, images.shape[2:], kernel)
     batch, channel, row, column = padded.strides

@@ -150,7 +150,7 @@ class ARange(Op):
     ) -> Sequence[Shape]:
         """As many entries as steps fit."""
         if all(isinstance(each, Constant) for each in inputs):
-            data = [each.data[()] for each in inputs]  # type: ignore[attr-defined]
+            data = [each.data.item() for each in inputs]  # type: ignore[attr-defined]
             if data[2] == 0:
                 raise Mismatch("the step is 0")
             return [(len(np.arange(*data)),)]
@@ -166,7 +166,8 @@ class ARange(Op):
 
     def numpy(self, node: Apply, *inputs: np.ndarray[Any, Any]) -> Any:
         """`numpy.arange`."""
-        return np.arange(inputs[0][()], inputs[1][()], inputs[2][()], dtype=self.dtype)
+        start, stop, step = (each.item() for each in inputs)
+        return np.arange(start, stop, step, dtype=self.dtype)
 
     def gradient(self, node: Apply, output_gradients: Sequence[Variable]) -> Sequence[Any]:
         """Start and step reach the entries; the number of entries is left out of account."""
@@ -233,7 +234,8 @@ class Eye(Op):
 
     def numpy(self, node: Apply, *inputs: np.ndarray[Any, Any]) -> Any:
         """`numpy.eye`."""
-        return np.eye(*(int(each) for each in inputs), dtype=self.dtype)
+        rows, columns, diagonal = (int(each) for each in inputs)
+        return np.eye(rows, columns, diagonal, dtype=self.dtype)
 
     def gradient(self, node: Apply, output_gradients: Sequence[Variable]) -> Sequence[Any]:
         """Lengths have no gradient."""

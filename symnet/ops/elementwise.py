@@ -64,7 +64,7 @@ class Elementwise(Op):
         Whether computing it twice costs less than storing it.
     """
 
-    properties = ("name",)
+    properties: tuple[str, ...] = ("name",)
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from symnet.ops.elementwise import Elementwise, common
 class GradClip(Elementwise):
     """The tensor itself, whose gradient is limited to an interval."""
 
-    properties = ("low", "high")
+    properties: tuple[str, ...] = ("low", "high")
 
     def __init__(self, low: float, high: float) -> None:
         self.low = low

@@ -88,7 +88,7 @@ def subtensor_shape(
 class _Basic(Op):
     """What basic indexing and its assignment share: a template, and inputs for its symbolic parts."""
 
-    properties = ("template",)
+    properties: tuple[str, ...] = ("template",)
     can_fail = True
     first_index = 1
 
@@ -154,7 +154,7 @@ class Subtensor(_Basic):
 class IncSubtensor(_Basic):
     """A tensor whose entries at a basic index are increased by, or (`set_`) replaced with, another's."""
 
-    properties = ("template", "set_")
+    properties: tuple[str, ...] = ("template", "set_")
     first_index = 2
 
     def __init__(self, template: Template, set_: bool) -> None:
@@ -216,7 +216,7 @@ def check_value_fits(
 class _Advanced(Op):
     """What gathering and scattering by integer arrays share: the axes that the arrays index."""
 
-    properties = ("axes",)
+    properties: tuple[str, ...] = ("axes",)
     can_fail = True
 
     def __init__(self, axes: tuple[int, ...]) -> None:
@@ -285,7 +285,7 @@ class AdvancedSubtensor(_Advanced):
 class AdvancedIncSubtensor(_Advanced):
     """A tensor with values added (each index as often as it comes) or set (the last wins) at integer arrays."""
 
-    properties = ("axes", "set_")
+    properties: tuple[str, ...] = ("axes", "set_")
 
     def __init__(self, axes: tuple[int, ...], set_: bool) -> None:
         super().__init__(axes)

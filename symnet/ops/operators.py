@@ -197,9 +197,9 @@ def attach() -> None:
     }
     for name, function in {**plain, **_METHODS}.items():
         setattr(Variable, name, function)
-    Variable.T = property(shape.transpose)  # type: ignore[attr-defined]
-    Variable.shape = property(shape.shape_of)  # type: ignore[attr-defined]
-    Variable.size = property(lambda self: linalg._product([self.shape[a] for a in range(self.ndim)]))  # type: ignore[attr-defined]
+    Variable.T = property(shape.transpose)  # type: ignore[assignment]
+    Variable.shape = property(shape.shape_of)  # type: ignore[assignment]
+    Variable.size = property(lambda self: linalg._product([self.shape[a] for a in range(self.ndim)]))  # type: ignore[assignment]
 
 
 attach()

@@ -82,8 +82,8 @@ def normal(state: State, count: int, dtype: str) -> Array:
         b = (shared[:, 1] >> np.uint64(8)).astype("float32") * np.float32(2.0**-24)
     else:
         numbers = uniform(state, even, "float64").reshape(-1, 2)
-        a, b = 1.0 - numbers[:, 0], numbers[:, 1]
-    kind = np.dtype(dtype).type
+        a, b = 1.0 - numbers[:, 0], numbers[:, 1]  # type: ignore[assignment]
+    kind: Any = np.dtype(dtype).type
     radius = np.sqrt(kind(-2) * np.log(a))
     turns = np.stack([b, b - kind(0.25)], axis=1)
     drawn = radius[:, None] * _cosine_of_turns(turns)

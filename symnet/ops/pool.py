@@ -111,14 +111,14 @@ class Pooling(Op):
         """The tensor within everything that a window may reach."""
         widths = [(0, 0)] * (x.ndim - 2)
         for axis, count in zip((-2, -1), self.output_lengths(x.shape[-2:]), strict=True):
-            reach = (int(count) - 1) * self.stride[axis] + self.ws[axis]  # type: ignore[call-overload]
+            reach = (int(count) - 1) * self.stride[axis] + self.ws[axis]  # type: ignore[arg-type]
             after = reach - self.pad[axis] - x.shape[axis]
             widths.append((self.pad[axis], max(after, self.pad[axis], 0)))
         return np.pad(x, widths, constant_values=fill)
 
     def taps(self, lengths: Sequence[int]) -> Iterator[tuple[Any, ...]]:
         """For each place in the window, where all windows' entries are in the padded tensor."""
-        counts = [int(each) for each in self.output_lengths(lengths)]  # type: ignore[call-overload]
+        counts = [int(each) for each in self.output_lengths(lengths)]  # type: ignore[arg-type]
         if 0 in counts:
             return
         for place in itertools.product(*map(range, self.ws)):
@@ -141,7 +141,7 @@ class Pooling(Op):
         counts = self.output_lengths(lengths)
         for axis, (length, count) in enumerate(zip(lengths, counts, strict=True)):
             edge = self.pad[axis] if self.mode == "average_inc_pad" else 0
-            first = np.arange(int(count)) * self.stride[axis] - self.pad[axis]  # type: ignore[call-overload]
+            first = np.arange(int(count)) * self.stride[axis] - self.pad[axis]  # type: ignore[arg-type]
             last = np.minimum(first + self.ws[axis], length + edge)
             per_axis.append(last - np.maximum(first, -edge))
         return np.multiply.outer(*per_axis)
@@ -164,7 +164,7 @@ class Pool2d(Pooling):
     def numpy(self, node: Apply, *inputs: Array) -> Array:
         """The windows' entries joined place by place."""
         (x,) = inputs
-        counts = [int(each) for each in self.output_lengths(x.shape[-2:])]  # type: ignore[call-overload]
+        counts = [int(each) for each in self.output_lengths(x.shape[-2:])]  # type: ignore[arg-type]
         if self.mode == "max":
             low = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
             padded = self.padded(x, low)

@@ -74,9 +74,11 @@ def _several(make: Callable[..., Variable], one: str, plural: str) -> Callable[.
     return construct
 
 
+_MAKERS: dict[str, Callable[..., Variable]] = {**CONSTRUCTORS, **TYPES}
+
 #: `matrices`, `dscalars` … by name; the dtypes that Theano has them for.
 PLURALS = {
-    plural: _several({**CONSTRUCTORS, **TYPES}[letter + kind], letter + kind, plural)
+    plural: _several(_MAKERS[letter + kind], letter + kind, plural)
     for kind in SHAPE_OF_KIND
     for letter in ("", "f", "d", "i", "l")
     for plural in [letter + _PLURALS.get(kind, kind + "s")]
