@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -34,6 +34,9 @@ from symnet.graph.function_graph import FunctionGraph
 
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)
 _STATUS_WORDS = 4
+
+#: What a backend gives the call: it makes a program's entry, with `address` and `report`.
+Load = Callable[[Program, Table], Any]
 
 
 class Kernel:
@@ -87,9 +90,7 @@ class _Lease:
 class Specialisation:
     """A program for certain shapes, ready to run."""
 
-    def __init__(self, program: Program, table: Table) -> None:
-        from symnet.backend.cpu.runtime import load_program
-
+    def __init__(self, program: Program, table: Table, load: Load) -> None:
         self.program = program
         self.table = table
         self.constants = {
@@ -97,7 +98,7 @@ class Specialisation:
             for buffer in table.pointers
             if buffer.kind == "constant"
         }
-        self.loaded = load_program(program, table)
+        self.loaded = load(program, table)
         self.entry = _ENTRY(self.loaded.address)
         self.inputs = [
             (word, buffer.source) for word, buffer in enumerate(table.pointers) if buffer.kind == "input"
@@ -180,8 +181,10 @@ class CompiledExecutor:
         outputs: int,
         updates: list[SharedVariable],
         name: str | None,
+        load: Load,
     ) -> None:
         self.graph = graph
+        self._load = load
         self.arguments = arguments
         self.outputs = outputs
         self.updates = updates
@@ -279,7 +282,7 @@ class CompiledExecutor:
         name = _identifier(self.name)
         program = lower(self.graph, self.arguments, self.outputs, self.updates, sizes, name)
         plan_memory(program)
-        made = Specialisation(program, table_of(program))
+        made = Specialisation(program, table_of(program), self._load)
         self._kept.append(((dynamic, capacities, guards), made))
         self._count += 1
         self._latest = made

@@ -560,8 +560,9 @@ def _in_dependency_order(replaced: Mapping[Variable, Variable]) -> list[Variable
     return order
 
 
-def evaluate(variable: Variable, values: Mapping[Variable, Any]) -> Any:
+def evaluate(variable: Variable, inputs_to_values: Mapping[Variable, Any] | None = None) -> Any:
     """`variable.eval({x: value})`: compile once for these inputs, run, and keep the function."""
+    values = {} if inputs_to_values is None else inputs_to_values
     if not isinstance(values, Mapping):
         raise GraphError(f"eval takes a mapping from variables to values, got {type(values).__name__}")
     inputs = tuple(values)
@@ -569,3 +570,7 @@ def evaluate(variable: Variable, values: Mapping[Variable, Any]) -> Any:
     if inputs not in kept:
         kept[inputs] = function(list(inputs), variable, on_unused_input="ignore")
     return kept[inputs](*(values[each] for each in inputs))
+
+
+# The one method of a variable that needs the compiler; the others are attached by symnet.ops.operators.
+Variable.eval = evaluate  # type: ignore[attr-defined]

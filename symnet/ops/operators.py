@@ -92,13 +92,6 @@ def _contains(self: Variable, item: Any) -> bool:
     raise GraphError("`in` on a symbolic tensor", [self], hint="T.any(T.eq(x, item))")
 
 
-def _eval(self: Variable, inputs_to_values: dict[Variable, Any] | None = None) -> Any:
-    """The variable's value, given values for the inputs it needs; the compiled function is kept."""
-    from symnet.compile.function import evaluate
-
-    return evaluate(self, inputs_to_values or {})
-
-
 def _norm(self: Variable, L: Any, axis: Any = None, keepdims: bool = False) -> Variable:
     return reduction.norm_of(self, L, axis, keepdims)
 
@@ -171,7 +164,6 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "swapaxes": _swapaxes,
     "zeros_like": creation.zeros_like,
     "ones_like": creation.ones_like,
-    "eval": _eval,
 }
 
 
