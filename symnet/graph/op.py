@@ -166,7 +166,11 @@ class Op:
         return (type(self), *(getattr(self, name) for name in self.properties))
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (type(self) is type(other) and self._key() == other._key())  # type: ignore[attr-defined]
+        if self is other:
+            return True
+        if type(self) is not type(other) or hash(self) != hash(other):
+            return False
+        return self._key() == other._key()
 
     def __hash__(self) -> int:
         # Merging hashes every node's op, so the hash is kept; an op is immutable.
@@ -220,8 +224,12 @@ def constant_host_value(constant: Constant) -> HostValue:
 _TRACE_DEPTH = 24
 
 
-def host_value(variable: Variable, depth: int = _TRACE_DEPTH) -> HostValue:
+def host_value(variable: Variable) -> HostValue:
     """What is known of an integer variable's content while the user writes."""
+    return _traced(variable, _TRACE_DEPTH, {})
+
+
+def _traced(variable: Variable, depth: int, known: dict[Variable, HostValue]) -> HostValue:
     if isinstance(variable, Constant):
         return constant_host_value(variable)
     if variable.dtype not in INTEGER_OR_BOOL or variable.ndim > 1:
@@ -229,11 +237,11 @@ def host_value(variable: Variable, depth: int = _TRACE_DEPTH) -> HostValue:
     node = variable.owner
     if node is None or depth == 0:
         return UNKNOWN if variable.ndim == 0 else None
-    values = [host_value(each, depth - 1) for each in node.inputs]
-    found = node.op.host_values(node, [static_shape(each) for each in node.inputs], values)
-    if found is None and variable.ndim == 0:
-        return UNKNOWN
-    return found
+    if variable not in known:
+        values = [_traced(each, depth - 1, known) for each in node.inputs]
+        found = node.op.host_values(node, [static_shape(each) for each in node.inputs], values)
+        known[variable] = UNKNOWN if found is None and variable.ndim == 0 else found
+    return known[variable]
 
 
 INTEGER_OR_BOOL = frozenset(

@@ -5,12 +5,12 @@ Graphs are as deep as the user's loops, so every walk keeps its own stack.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from symnet.graph.variable import Apply, Constant, Variable
 
 
-def _container(variables: Iterable[Variable]) -> Container[Variable]:
+def _container(variables: Iterable[Variable]) -> Collection[Variable]:
     """The variables as they are where membership is cheap already (a whole graph's books may be handed in)."""
     return variables if isinstance(variables, set | frozenset | dict) else set(variables)
 

@@ -49,7 +49,7 @@ def checked_dtype(dtype: Any) -> str:
         raise GraphError(f"{dtype!r} is not a dtype", hint=f"known are {', '.join(DTYPES)}") from None
     if name not in DTYPES:
         raise GraphError(f"dtype {name} has no tensor type", hint=f"known are {', '.join(DTYPES)}")
-    return name
+    return str(name)
 
 
 class TensorType:
@@ -74,7 +74,7 @@ class TensorType:
     (False, True)
     """
 
-    __slots__ = ("dtype", "shape", "_hash")
+    __slots__ = ("dtype", "shape", "broadcastable", "_hash")
 
     #: Makes a variable of a type; set by `symnet.graph.variable`.
     variable_class: Callable[..., Variable]
@@ -104,17 +104,14 @@ class TensorType:
                     hint="each axis is a length, None (unknown), or a bool: is it broadcastable?",
                 )
         self.shape = tuple(axes)
+        #: For each axis, whether its length is known to be 1.
+        self.broadcastable = tuple(length == 1 for length in axes)
         self._hash = hash((self.dtype, self.shape))
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
         return len(self.shape)
-
-    @property
-    def broadcastable(self) -> tuple[bool, ...]:
-        """For each axis, whether its length is known to be 1."""
-        return tuple(length == 1 for length in self.shape)
 
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
