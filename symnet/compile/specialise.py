@@ -26,6 +26,8 @@ AxisKey = tuple[Any, ...]
 
 #: The capacity first tried for a size that nothing bounds.
 FIRST_CAPACITY = 64
+#: An integer whose expression has more terms is computed by a kernel instead of by the entry.
+MOST_TERMS = 128
 
 
 @dataclass(frozen=True)
@@ -322,9 +324,9 @@ class Specialiser:
         output = node.outputs[0]
         if output.dtype in DISCRETE_DTYPES and output.ndim <= 1:
             value = op.host_values(node, shapes, values)
-            if output.ndim == 0 and (value is None or value is UNKNOWN):
+            if output.ndim == 0 and (value is None or value is UNKNOWN or _is_long(value)):
                 value = Size("leaf", Computed(output))
-            if isinstance(value, tuple) and any(each is UNKNOWN for each in value):
+            if isinstance(value, tuple) and any(each is UNKNOWN or _is_long(each) for each in value):
                 value = None
             self.found.values[output] = value
 
@@ -387,6 +389,10 @@ def describe_operands(node: Apply, sizes: Sizes) -> list[str]:
             here = f", here of shape {tuple(shape)}"
         lines.append(f"operand {position}: {describe(variable)}{here}")
     return lines
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, Size) and value.weight > MOST_TERMS
 
 
 def _round_up(length: int) -> int:

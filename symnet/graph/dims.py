@@ -26,14 +26,16 @@ UNKNOWN = Unknown()
 class Size:
     """An integer expression over values known at call time.
 
-    `function` is a name in `FUNCTIONS`, or "leaf"; a leaf's only argument identifies it.
+    `function` is a name in `FUNCTIONS`, or "leaf"; a leaf's only argument identifies it. `weight` is the
+    number of terms, written out.
     """
 
-    __slots__ = ("arguments", "function", "_hash")
+    __slots__ = ("arguments", "function", "weight", "_hash")
 
     def __init__(self, function: str, *arguments: Any) -> None:
         self.function = function
         self.arguments = arguments
+        self.weight: int = 1 + sum(a.weight for a in arguments if isinstance(a, Size))
         self._hash = hash((function, arguments))
 
     def __eq__(self, other: object) -> bool:
