@@ -225,7 +225,7 @@ class CompiledExecutor:
         with ExitStack() as locks:
             for container in self._locked:
                 locks.enter_context(container.lock)
-            arrays = [*values, *(each.container.array for each in self.shared)]
+            arrays = [*self._apart(values), *(each.container.array for each in self.shared)]
             shapes = tuple(array.shape for array in arrays)
             tried: set[int] = set()
             while True:
@@ -237,6 +237,16 @@ class CompiledExecutor:
                     raise self._failure(chosen, status, arrays)
                 tried.add(id(chosen))
                 self._learn(chosen, code, status)
+
+    def _apart(self, values: Sequence[np.ndarray[Any, Any]]) -> Sequence[np.ndarray[Any, Any]]:
+        """The arguments, copied where one is a shared variable's own array that this call writes to."""
+        written = [each.array for each in self._updated if each.lent]
+        if not written:
+            return values
+        return [
+            value.copy() if any(np.may_share_memory(value, array) for array in written) else value
+            for value in values
+        ]
 
     def _choose(
         self,

@@ -118,6 +118,7 @@ class Function:
         self._trace = trace
         self._positions = {each.name: i for i, each in enumerate(inputs) if each.name}
         self._defaults = [each.value for each in inputs]
+        self._dtypes = [each.variable.type.numpy_dtype for each in inputs]
         started = time.perf_counter()
         self.rewriting = mode.rewrite(graph)
         self.rewrite_seconds = time.perf_counter() - started
@@ -173,7 +174,8 @@ class Function:
             tensor_type = spec.variable.type
             if (
                 type(value) is np.ndarray
-                and value.dtype.name == tensor_type.dtype
+                # Another byte order is another dtype.
+                and value.dtype == self._dtypes[position]
                 and value.ndim == len(tensor_type.shape)
                 and value.flags.c_contiguous
                 and value.flags.aligned
@@ -197,7 +199,7 @@ class Function:
         if default is None:
             label = spec.name or f"number {position}"
             raise InputTypeError(f"{self!s} needs a value for input {label}", self._described(), self.source)
-        return default.container.array if isinstance(default, SharedVariable) else default
+        return default.container.read() if isinstance(default, SharedVariable) else default
 
     def _described(self) -> list[Variable]:
         return [spec.variable for spec in self.inputs]

@@ -31,18 +31,21 @@ class Container:
         Where it lives: "cpu".
     layout
         The order in which the axes are stored: "C".
+    lent
+        Whether others may hold the array: then an argument of a function may be the value itself.
     version
         How often the value was replaced or updated.
     order
         A number by which locks of several containers are taken, always ascending.
     """
 
-    __slots__ = ("array", "device", "layout", "lock", "order", "version")
+    __slots__ = ("array", "device", "layout", "lent", "lock", "order", "version")
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self.array = np.require(array, requirements=["C", "A", "W"])
         self.device = "cpu"
         self.layout = "C"
+        self.lent = False
         self.version = 0
         self.lock = threading.RLock()
         self.order = next(_order)
@@ -87,7 +90,10 @@ class SharedVariable(Variable):
 
         A copy, unless `borrow`: then the array itself, which the next update changes in place.
         """
-        return self.container.array if borrow else self.container.read()
+        if not borrow:
+            return self.container.read()
+        self.container.lent = True
+        return self.container.array
 
     def set_value(self, new_value: Any, borrow: bool = False) -> None:
         """A new value; its shape may differ, its dtype and rank may not.
@@ -102,6 +108,7 @@ class SharedVariable(Variable):
         array = self.type.filter(new_value)
         if not borrow or array is not new_value:
             array = np.array(array, order="C")
+        self.container.lent |= array is new_value
         self.container.replace(array)
 
     def zero(self, borrow: bool = False) -> None:
@@ -191,6 +198,8 @@ def shared(
     tensor_type.filter(array)
     if not borrow or array is not value or not array.flags.writeable:
         array = np.array(array, order="C")
-    return SharedVariable(tensor_type, Container(array), name)
+    container = Container(array)
+    container.lent = array is value
+    return SharedVariable(tensor_type, container, name)
 
 
