@@ -341,8 +341,8 @@ class _Chooser:
         packed: bool,
     ) -> Iterator[Plan]:
         machine, element, row = self.machine, self.element, self.row
-        width = stretches[0].width
-        padded = stretches[0].vectors * width
+        width, vectors = stretches[0].width, stretches[0].vectors
+        padded = vectors * width
         row_tiles = self.row_count / row_size
         column_tiles = self.column_count / math.prod(size for _, size in columns)
         block, steps = 0, self.steps
@@ -371,7 +371,7 @@ class _Chooser:
             pieces = stretch.vectors if packed else stretch.loads + max(0, stretch.merges) * 2
             for rows, repeats in _segments(row.extent, row_size) if row else [(1, 1.0)]:
                 fmas = rows * stretch.vectors
-                step = self._step_cycles(fmas, rows + pieces, steps)
+                step = self._step_cycles(fmas, rows + pieces, steps, row_size * vectors)
                 step = max(step, stretch.vectors * width * element / rate)
                 if crowded:
                     step *= 1.15
@@ -479,9 +479,9 @@ class _Chooser:
         return loads, loads - vectors
 
     @staticmethod
-    def _step_cycles(fmas: float, loads: float, steps: float) -> float:
+    def _step_cycles(fmas: float, loads: float, steps: float, whole_tile: int) -> float:
         """Two multiply-adds and two loads a cycle, six operations in all, latency four."""
-        waiting = 4 / chains(int(fmas), max(1, int(steps)))
+        waiting = 4 / chains(whole_tile, max(1, int(steps)))
         return max(fmas / 2, loads / 2, (fmas + loads + 1) / 6, waiting)
 
     # -- lanes along a contracted index ----------------------------------------------------------
@@ -566,7 +566,8 @@ class _Chooser:
             width = min(width, column_size)
             for rows, repeats in _segments(row.extent, row_size) if row else [(1, 1.0)]:
                 fmas = rows * width
-                step = self._step_cycles(fmas, rows * loads[0] + width * loads[1], passes)
+                needed = rows * loads[0] + width * loads[1]
+                step = self._step_cycles(fmas, needed, passes, row_size * column_size)
                 cost += stretch.times * repeats * (passes * step + 1.5 * fmas + 15)
         cost *= self.row_count / _count(row) if row else 1
         # What is walked through once comes from as far as it lies, the other from nearer by.

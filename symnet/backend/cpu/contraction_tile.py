@@ -5,6 +5,7 @@ contracted indices, results in C.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from llvmlite import ir
@@ -50,6 +51,13 @@ class TileEmitter:
         self.is_first: ir.Value | bool = True
         self.packed = False
         self.panel: tuple[ir.Value, int] | None = None
+        whole = {loop.dimension: loop.size for loop in plan.loops if loop.role != "block"}
+        columns = math.prod(whole[name] for name in plan.columns)
+        if plan.kind == "outer":
+            columns = -(-columns // self.width)
+        # Accumulators of a whole tile. Tiles at the edges sum in the same order as whole ones, so
+        # that equal operands give equal elements wherever they lie in C.
+        self.whole_tile = math.prod(whole[name] for name in plan.rows) * columns
 
     def _value(self, value: int | str) -> Count:
         return self.parameters[value] if isinstance(value, str) else value
@@ -110,7 +118,7 @@ class TileEmitter:
         nested = self._contracted()
         tile = len(rows) * len(chunks)
         steps = nested[-1][0] if nested else 1
-        copies = chains(tile, steps if isinstance(steps, int) else 8)
+        copies = chains(self.whole_tile, steps if isinstance(steps, int) else 8)
 
         def step(
             a: ir.Value, b: ir.Value, offsets: tuple[Count, Count], sums: list[ir.Value], turn: int
@@ -129,7 +137,8 @@ class TileEmitter:
                     result[place] = vectors.multiply_add(value, column, result[place])
             return result
 
-        sums = self._sum(nested, a, b, [vectors.zero(width)] * (tile * copies), tile, copies, step)
+        start = [vectors.zero(width)] * (tile * copies)
+        sums = self._sum(nested, a, b, start, self.whole_tile, copies, step)
         totals = self._add_copies(sums, tile, copies)
         targets = self._chunks(2)
         places = []
@@ -267,7 +276,7 @@ class TileEmitter:
         rows = self._row_offsets(0)
         columns = [lane for chunk in self._chunks(1) for lane in chunk]
         tile = len(rows) * len(columns)
-        passes = _VectorPasses(self, tile)
+        passes = _VectorPasses(self, self.whole_tile)
         copies = passes.copies
 
         def multiply(
