@@ -6,6 +6,10 @@ there yet raises `MissingNameError`, which says so.
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+from typing import Any
+
 import symnet.ops.operators  # noqa: F401  (gives variables their operators)
 from symnet.absent import module_getattr
 from symnet.compile.verify_grad import verify_grad
@@ -158,6 +162,17 @@ globals().update(CONSTRUCTORS | TYPES | PLURALS)
 
 _SUBMODULES = (
     *("basic", "elemwise", "extra_ops", "nnet", "shared_randomstreams", "sharedvar", "signal"),
-    *("subtensor", "type", "var"),
+    *("subtensor", "type"),
 )
 __getattr__ = module_getattr(__name__, _SUBMODULES)
+
+
+class _Namespace(ModuleType):
+    """A module in which a name outlives the import of a submodule that is called the same: `T.var`."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (isinstance(value, ModuleType) and name in self.__dict__):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Namespace
