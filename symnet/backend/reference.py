@@ -65,7 +65,7 @@ def _operands(node: Apply, inputs: Sequence[np.ndarray[Any, Any]]) -> list[str]:
     from symnet.errors import describe
 
     return [
-        f"operand {position}: {describe(variable)}, here of shape {array.shape}"
+        f"operand {position}: {describe(variable)}" + (f", here of shape {array.shape}" if array.ndim else "")
         for position, (variable, array) in enumerate(zip(node.inputs, inputs, strict=True))
     ]
 

@@ -368,6 +368,9 @@ class Lowering:
             self.emit_checks(node)
             self._lower(node)
         self._finish_results()
+        for name in list(self.program.slots):
+            # A size may be above its capacity: that is found before anything is written.
+            self._find_slot(name)
         self._phase = 2
         emit_updates(self)
         return self.program

@@ -30,7 +30,6 @@ from symnet.ops.joining import Join
 from symnet.ops.shape import DimShuffle, MakeVector, Reshape, ShapeOf
 from symnet.ops.shape_promises import SpecifyShape, Unbroadcast
 
-
 # --- permutations and promises ---------------------------------------------------------------------
 
 

@@ -7,7 +7,14 @@ Inference", 2020, section 5.2).
 
 from __future__ import annotations
 
-from symnet.compile.program import ALIGNMENT, Buffer, ContractionCall, KernelCall, Program, SlotStep
+from symnet.compile.program import (
+    ALIGNMENT,
+    Buffer,
+    ContractionCall,
+    KernelCall,
+    Program,
+    SlotStep,
+)
 
 ITEM_BYTES = {
     "bool": 1,

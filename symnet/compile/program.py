@@ -239,6 +239,8 @@ def size_expression(size: Dimension, leaf: Callable[[Any], nest.Expression]) -> 
     if size.function == "leaf":
         return leaf(size.arguments[0])
     parts = [size_expression(each, leaf) for each in size.arguments]
+    if size.function in nest.INTEGERS:
+        return nest.cast(nest.cast(parts[0], size.function), nest.INDEX)
     if size.function == "select":
         condition = nest.call("ne", parts[0], nest.Literal(nest.INDEX, 0))
         return nest.Select(nest.INDEX, condition, parts[1], parts[2])
@@ -248,7 +250,6 @@ def size_expression(size: Dimension, leaf: Callable[[Any], nest.Expression]) -> 
 def describe_program(program: Program) -> str:
     """The program as text: all that decides its code, and no user line."""
     lines = [program.name, str(program.arena_bytes)]
-    names = {leaf: view.buffer.name for leaf, view in program.computed.items()}
 
     def text(size: Dimension) -> str:
         if isinstance(size, int):
@@ -256,7 +257,10 @@ def describe_program(program: Program) -> str:
         assert isinstance(size, Size)
         if size.function == "leaf":
             found = size.arguments[0]
-            return names[found] if isinstance(found, Computed) and not found.count else str(found) if not isinstance(found, Computed) else f"count {names[found]}"
+            if not isinstance(found, Computed):
+                return str(found)
+            view = program.computed[found]
+            return f"{view.buffer.name}[{text(view.offset)}]"
         return f"{size.function}({', '.join(text(each) for each in size.arguments)})"
 
     for buffer in program.buffers:

@@ -67,6 +67,11 @@ def _modulo(a: int, b: int) -> int:
     return a % b if b else 0
 
 
+def _wrapping(bits: int, signed: bool) -> Callable[[int], int]:
+    half = 1 << (bits - 1) if signed else 0
+    return lambda a: (a + half) % (1 << bits) - half
+
+
 FUNCTIONS: dict[str, Callable[..., int]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
@@ -85,6 +90,9 @@ FUNCTIONS: dict[str, Callable[..., int]] = {
     "ge": lambda a, b: int(a >= b),
     "select": lambda c, a, b: a if c else b,
     "identity": lambda a: a,
+    # Conversions: what is left of an integer in so many bits.
+    **{f"int{bits}": _wrapping(bits, signed=True) for bits in (8, 16, 32)},
+    **{f"uint{bits}": _wrapping(bits, signed=False) for bits in (8, 16, 32)},
 }
 
 
@@ -126,6 +134,17 @@ def _simplify(function: str, arguments: tuple[Dimension, ...]) -> Dimension | No
     if function == "mul" and left == 1:
         return right
     return None
+
+
+def as_dtype(size: Dimension, dtype: str) -> Dimension | None:
+    """An integer as a value of an integer dtype or bool; None where 64 bits with a sign can't say it."""
+    if dtype == "bool":
+        return apply("ne", size, 0)
+    if dtype == "uint64":
+        return size if isinstance(size, int) and 0 <= size < 1 << 63 else None
+    if dtype == "int64":
+        return size if not isinstance(size, int) else _wrapping(64, signed=True)(size)
+    return apply(dtype, size)
 
 
 def evaluate(size: Dimension, leaf: Callable[[Any], int]) -> int:

@@ -157,12 +157,12 @@ class ARange(Op):
         start, stop, step = values
         if start is None or stop is None or isinstance(start, tuple) or isinstance(stop, tuple):
             return [(UNKNOWN,)]
-        if not isinstance(step, int):
+        if step is None or isinstance(step, tuple):
             return [(UNKNOWN,)]
-        if step == 0:
-            raise Mismatch("the step is 0")
-        span = dims.subtract(stop, start) if step > 0 else dims.subtract(start, stop)
-        return [(dims.ceil_divide(dims.maximum(span, 0), abs(step)),)]
+        context.require(dims.apply("ne", step, 0), "the step is 0")
+        # Rounded up: the last step may reach beyond the end.
+        steps = dims.apply("neg", dims.floor_divide(dims.subtract(start, stop), step))
+        return [(dims.maximum(steps, 0),)]
 
     def numpy(self, node: Apply, *inputs: np.ndarray[Any, Any]) -> Any:
         """`numpy.arange`."""
@@ -183,7 +183,7 @@ class ARange(Op):
 def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Variable:
     """The numbers from `start` (0 when only one argument is given) up to `stop`, by `step`.
 
-    Integers give int64. The step is a number when the bounds are symbolic.
+    Integers give int64.
 
     Raises
     ------

@@ -170,19 +170,34 @@ class Elementwise(Op):
     def host_values(
         self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]
     ) -> HostValue:
-        """Integer arithmetic on known integers."""
-        if self.host is None or node.outputs[0].dtype not in DISCRETE_DTYPES:
+        """Integer arithmetic on known integers, in the result's dtype."""
+        dtype = node.outputs[0].dtype
+        if self.host is None or dtype not in DISCRETE_DTYPES:
             return None
         if any(each.dtype not in DISCRETE_DTYPES for each in node.inputs):
             return None
         lengths = {len(value) for value in values if isinstance(value, tuple)}
         if any(value is None for value in values) or len(lengths) > 1:
             return None
+        if any(
+            each.dtype == "uint64" and not isinstance(value, int)
+            for each, value in zip(node.inputs, values, strict=True)
+        ):
+            # Sizes are int64, where half of its values would be negative.
+            return None
         if not lengths:
-            return dims.apply(self.host, *values)  # type: ignore[arg-type]
+            return dims.as_dtype(dims.apply(self.host, *values), dtype)  # type: ignore[arg-type]
         (length,) = lengths
         rows = [value if isinstance(value, tuple) else (value,) * length for value in values]
-        return tuple(dims.apply(self.host, *items) for items in zip(*rows, strict=True))  # type: ignore[arg-type]
+        return _all_in_dtype(
+            [dims.apply(self.host, *items) for items in zip(*rows, strict=True)],  # type: ignore[arg-type]
+            dtype,
+        )
+
+
+def _all_in_dtype(values: Sequence[Dimension], dtype: str) -> HostValue:
+    converted = [dims.as_dtype(each, dtype) for each in values]
+    return None if None in converted else tuple(converted)  # type: ignore[arg-type]
 
 
 def broadcast_shape(
@@ -262,14 +277,14 @@ class Cast(Elementwise):
     def host_values(
         self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]
     ) -> HostValue:
-        """An integer keeps its value; bool makes it a truth value."""
+        """What is left of an integer in the dtype."""
         if self.dtype not in DISCRETE_DTYPES or node.inputs[0].dtype not in DISCRETE_DTYPES:
             return None
-        if self.dtype != "bool" or values[0] is None:
-            return values[0]
+        if values[0] is None:
+            return None
         if isinstance(values[0], tuple):
-            return tuple(dims.apply("ne", each, 0) for each in values[0])
-        return dims.apply("ne", values[0], 0)
+            return _all_in_dtype(values[0], self.dtype)
+        return dims.as_dtype(values[0], self.dtype)
 
     def __reduce__(self) -> Any:
         return (Cast, (self.dtype,))

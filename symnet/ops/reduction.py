@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from symnet.errors import GraphError
-from symnet.graph.dims import Shape
-from symnet.graph.op import ZERO, HostValue, Mismatch, Op, ShapeContext
+from symnet.graph import dims
+from symnet.graph.dims import Dimension, Shape
+from symnet.graph.op import ZERO, HostValue, Op, ShapeContext
 from symnet.graph.types import (
     DISCRETE_DTYPES,
     FLOAT_DTYPES,
@@ -84,9 +85,10 @@ class Reduce(Op):
         """The input's shape without the axes."""
         if self.function in ("maximum", "minimum"):
             for axis in self.axes:
-                length = shapes[0][axis]
-                if isinstance(length, int) and length == 0:
-                    raise Mismatch(f"the {self.name} of no elements (axis {axis} has length 0)")
+                context.require(
+                    dims.apply("ne", shapes[0][axis], 0),
+                    f"the {self.name} of no elements (axis {axis} has length 0)",
+                )
         return [tuple(n for axis, n in enumerate(shapes[0]) if axis not in self.axes)]
 
     def numpy(self, node: Apply, *inputs: np.ndarray[Any, Any]) -> Any:
@@ -112,6 +114,24 @@ class Reduce(Op):
         if self.function == "mul":
             return [cast(wide * _product_of_others(x, out, self.axes), x.dtype)]
         return [cast(wide * table.eq(restore_axes(out, x.ndim, self.axes), x), x.dtype)]
+
+    def host_values(
+        self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]
+    ) -> HostValue:
+        """The sum, product or extreme of known integers, such as a shape."""
+        known = values[0]
+        if self.dtype != "int64" or not isinstance(known, tuple) or node.inputs[0].dtype == "uint64":
+            return None
+        if self.function in ("add", "mul"):
+            start, rest = {"add": 0, "mul": 1}[self.function], known
+        elif known:
+            start, rest = known[0], known[1:]
+        else:
+            return None
+        total: Dimension = start
+        for each in rest:
+            total = dims.apply(self.function, total, each)
+        return dims.as_dtype(total, self.dtype)
 
 
 def _product_of_others(x: Variable, product: Variable, axes: tuple[int, ...]) -> Variable:
@@ -158,9 +178,10 @@ class ArgExtreme(Op):
         context: ShapeContext,
     ) -> Sequence[Shape]:
         """The input's shape without the axis."""
-        length = shapes[0][self.axis]
-        if isinstance(length, int) and length == 0:
-            raise Mismatch(f"the {self.name} of no elements (axis {self.axis} has length 0)")
+        context.require(
+            dims.apply("ne", shapes[0][self.axis], 0),
+            f"the {self.name} of no elements (axis {self.axis} has length 0)",
+        )
         return [tuple(n for axis, n in enumerate(shapes[0]) if axis != self.axis)]
 
     def numpy(self, node: Apply, *inputs: np.ndarray[Any, Any]) -> Any:
