@@ -11,7 +11,7 @@ from symnet.graph.variable import Apply, Constant, Variable
 
 
 def _container(variables: Iterable[Variable]) -> Collection[Variable]:
-    """The variables as they are where membership is cheap already (a whole graph's books may be handed in)."""
+    """The variables as they are where membership is cheap: a whole graph's books may be handed in."""
     return variables if isinstance(variables, set | frozenset | dict) else set(variables)
 
 

@@ -37,9 +37,7 @@ def verify(graph: FunctionGraph, after: str) -> None:
         _verify_types(after, node)
     for position, output in enumerate(graph.outputs):
         if (None, position) not in graph.clients.get(output, ()):
-            raise RewriteError(
-                f"after {after}: output {position} is not booked", [output], output.source
-            )
+            raise RewriteError(f"after {after}: output {position} is not booked", [output], output.source)
         uses += 1
     booked = sum(len(clients) for clients in graph.clients.values())
     if booked != uses:
@@ -60,9 +58,7 @@ def _verify_types(after: str, node: Apply) -> None:
             None not in (mine, its) and mine != its
             for mine, its in zip(have.type.shape, inferred.type.shape, strict=True)
         ):
-            raise _wrong(
-                after, node, f"its output is {have.type}, and its op makes {inferred.type}"
-            )
+            raise _wrong(after, node, f"its output is {have.type}, and its op makes {inferred.type}")
 
 
 def _wrong(after: str, node: Apply, what: str) -> RewriteError:

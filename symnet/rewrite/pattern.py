@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Union
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -47,9 +47,7 @@ def uniform_value(variable: Variable) -> Any:
 class Pattern:
     """What a variable may look like; ops and operators applied to it make larger patterns."""
 
-    def __init__(
-        self, name: str | None = None, where: Callable[[Variable], bool] | None = None
-    ) -> None:
+    def __init__(self, name: str | None = None, where: Callable[[Variable], bool] | None = None) -> None:
         self.name = name
         self.where = where
 
@@ -161,9 +159,7 @@ class PatternApply(Pattern):
 class AnyOp:
     """An op of a class, found by name; called on patterns, as an op is."""
 
-    def __init__(
-        self, name: str, kind: type[Op], where: Callable[[Any], bool] | None = None
-    ) -> None:
+    def __init__(self, name: str, kind: type[Op], where: Callable[[Any], bool] | None = None) -> None:
         self.name = name
         self.kind = kind
         self.where = where
@@ -217,7 +213,7 @@ def as_pattern(value: Any) -> Pattern:
 
 
 #: What is left to match: a linked list, so that both orders of a commutative op share its tail.
-_Tasks = Union[None, tuple[Pattern, Variable, "_Tasks"]]
+_Tasks: TypeAlias = "tuple[Pattern, Variable, _Tasks] | None"
 
 
 def _bind(found: Found, name: str | None, value: Any) -> Found | None:
@@ -235,9 +231,7 @@ def _shapes_nothing(position: int, node: Apply) -> bool:
     if node.inputs[position].ndim == 0:
         return True
     shape = node.outputs[0].type.shape
-    return any(
-        each.type.shape == shape for other, each in enumerate(node.inputs) if other != position
-    )
+    return any(each.type.shape == shape for other, each in enumerate(node.inputs) if other != position)
 
 
 def _parts_first(pattern: PatternApply, node: Apply, order: Sequence[int], rest: _Tasks) -> _Tasks:
@@ -267,7 +261,7 @@ def solve(tasks: _Tasks, found: Found, accept: Callable[[Found], Any]) -> Any:
         bound = _bind(found, pattern.name, variable)
         if isinstance(pattern, PatternConstant):
             value = uniform_value(variable)
-            if value is None or not value == pattern.value:
+            if value is None or value != pattern.value:
                 return None
         elif isinstance(pattern, PatternApply):
             node = variable.owner
@@ -358,9 +352,7 @@ class Rule:
 
         def accept(found: Found) -> Variable | None:
             found = {**found, "out": node.outputs[0], "graph": graph}
-            if self.when is not None and not self.when(
-                *(found[each] for each in self._when_arguments)
-            ):
+            if self.when is not None and not self.when(*(found[each] for each in self._when_arguments)):
                 return None
             with inherit(node.source):
                 return self.function(*(found[each] for each in self._arguments))
@@ -390,9 +382,7 @@ def _parameters(rule: str, function: Callable[..., Any], bound: set[str]) -> tup
     names = tuple(inspect.signature(function).parameters)
     unknown = [name for name in names if name not in bound]
     if unknown:
-        raise TypeError(
-            f"rule {rule}: the pattern binds no {', '.join(unknown)}; it binds {sorted(bound)}"
-        )
+        raise TypeError(f"rule {rule}: the pattern binds no {', '.join(unknown)}; it binds {sorted(bound)}")
     return names
 
 

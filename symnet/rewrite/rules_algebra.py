@@ -108,7 +108,7 @@ def divisor_of_minus_one(x: Expression, out: Expression) -> Expression:
     return table.neg(cast(x, out.dtype))
 
 
-@rewrite(-(-x), "two negations cancel")
+@rewrite(table.neg(-x), "two negations cancel")
 def negated_negation(x: Expression) -> Expression:
     return x
 
@@ -240,9 +240,7 @@ def _joins(c: Expression, d: Expression, x: Expression, out: Expression) -> bool
 
 
 @rewrite(c * (d * x), "one product in place of two", when=_joins)
-def numbers_in_a_product(
-    c: Expression, d: Expression, x: Expression, out: Expression
-) -> Expression:
+def numbers_in_a_product(c: Expression, d: Expression, x: Expression, out: Expression) -> Expression:
     with np.errstate(all="ignore"):
         return table.mul(number(scalar(c) * scalar(d), out.dtype), x)
 
@@ -250,9 +248,7 @@ def numbers_in_a_product(
 @rewrite(
     c + (d + x),
     "one sum in place of two, which wraps alike in integers",
-    when=lambda c, d, x, out: (
-        is_discrete(out) and out.dtype != "bool" and c.dtype == d.dtype == x.dtype
-    ),
+    when=lambda c, d, x, out: is_discrete(out) and out.dtype != "bool" and c.dtype == d.dtype == x.dtype,
 )
 def integers_in_a_sum(c: Expression, d: Expression, x: Expression, out: Expression) -> Expression:
     with np.errstate(all="ignore"):
@@ -310,9 +306,7 @@ def switch_on_constant(c: Expression, x: Expression, y: Expression, out: Express
     "a number needs no array",
     when=lambda operands: any(isinstance(each, Constant) and each.ndim for each in operands),
 )
-def uniform_constant(
-    op: Elementwise, operands: Sequence[Expression], out: Expression
-) -> Expression:
+def uniform_constant(op: Elementwise, operands: Sequence[Expression], out: Expression) -> Expression:
     """An operand that is one number everywhere becomes that number, where the others give the shape."""
     for position, operand in enumerate(operands):
         if not isinstance(operand, Constant) or operand.ndim == 0:

@@ -50,9 +50,7 @@ def gradient_of_power_quotient(g: Expression, x: Expression, out: Expression) ->
     "exp overflows: so it looks when exp(x) was written twice",
     when=_in_floats,
 )
-def gradient_of_power_quotient_in_parts(
-    g: Expression, x: Expression, out: Expression
-) -> Expression:
+def gradient_of_power_quotient_in_parts(g: Expression, x: Expression, out: Expression) -> Expression:
     s = sigmoid(cast(x, out.dtype))
     return g * s * (1 - s)
 
@@ -90,9 +88,7 @@ def _summed(wide: Expression, powers: Expression) -> tuple[Expression, tuple[int
     when=lambda x, out: is_float(x) and x.dtype == out.dtype,
     depth=4,
 )
-def softmax_of_quotient(
-    x: Expression, powers: Expression, wide: Expression, out: Expression
-) -> Expression:
+def softmax_of_quotient(x: Expression, powers: Expression, wide: Expression, out: Expression) -> Expression:
     """exp(x) / sum(exp(x)) of a vector, or along either axis of a matrix."""
     found = _summed(wide, powers)
     arrangement = None if found is None else _rows(x.ndim, found[1])

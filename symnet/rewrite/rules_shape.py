@@ -67,9 +67,7 @@ def fill_by_operand(operands: Sequence[Expression], v: Expression, out: Expressi
     "beside an operand that has the shape, the value alone will do",
     when=lambda op, operands: any(_is_filled(each) for each in operands) and op != fill,
 )
-def fill_beside_its_shape(
-    op: Elementwise, operands: Sequence[Expression], out: Expression
-) -> Expression:
+def fill_beside_its_shape(op: Elementwise, operands: Sequence[Expression], out: Expression) -> Expression:
     for position, operand in enumerate(operands):
         if not _is_filled(operand):
             continue
@@ -101,11 +99,8 @@ def fill_of_entries(op: Elementwise, operands: Sequence[Expression], out: Expres
         if _is_filled(operand):
             assert operand.owner is not None
             shaping, value = operand.owner.inputs
-            if (
-                model is not None
-                and shaping is not model
-                or value.broadcastable == out.broadcastable
-            ):
+            other = model is not None and shaping is not model
+            if other or value.broadcastable == out.broadcastable:
                 return None
             model = shaping
             values.append(value)
@@ -143,9 +138,7 @@ def dimshuffle_to_own_order(shuffle: DimShuffle, x: Expression) -> Expression:
     "missing axes in front broadcast by themselves",
     when=lambda operands: any(_without_leading_axes(each) is not each for each in operands),
 )
-def axes_added_in_front(
-    op: Elementwise, operands: Sequence[Expression], out: Expression
-) -> Expression:
+def axes_added_in_front(op: Elementwise, operands: Sequence[Expression], out: Expression) -> Expression:
     # The smallest first: an operand that keeps its axes may be what lets the others go without.
     for position, operand in sorted(enumerate(operands), key=lambda each: _rank(each[1])):
         smaller = _without_leading_axes(operand)
@@ -197,9 +190,7 @@ def reshape_to_known_shape(x: Expression) -> Expression:
     "the second reshape alone says the result's shape",
     when=lambda x, between: None not in x.type.shape and None not in between.type.shape,
 )
-def reshape_of_reshape(
-    reshape: Reshape, x: Expression, y: Expression, out: Expression
-) -> Expression:
+def reshape_of_reshape(reshape: Reshape, x: Expression, y: Expression, out: Expression) -> Expression:
     """Only of known lengths: there the first one can't fail."""
     replacement: Expression = reshape(x, y)
     return replacement if may_stand_for(replacement, out) else None
@@ -221,8 +212,7 @@ def reshape_there_and_back(x: Expression, v: Expression) -> Expression:
     any_op("specified", SpecifyShape)(x),
     "the type knows these lengths",
     when=lambda specified, x: all(
-        want is None or want == have
-        for want, have in zip(specified.lengths, x.type.shape, strict=True)
+        want is None or want == have for want, have in zip(specified.lengths, x.type.shape, strict=True)
     ),
 )
 def specified_shape_that_is_known(x: Expression) -> Expression:

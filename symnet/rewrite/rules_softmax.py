@@ -137,9 +137,7 @@ def gradient_of_sliced_log_softmax(
     scatter: IncSubtensor, operands: Sequence[Expression], p: Expression, out: Expression
 ) -> Expression:
     zeros, value, *indices = operands
-    return _gradient_of_scattered(
-        scatter, zeros, value, indices, p, Subtensor(scatter.template), out
-    )
+    return _gradient_of_scattered(scatter, zeros, value, indices, p, Subtensor(scatter.template), out)
 
 
 def _gradient_of_scattered(

@@ -71,16 +71,12 @@ def gradient_of_softplus(g: Expression, x: Expression, out: Expression) -> Expre
     return g * sigmoid(cast(x, out.dtype))
 
 
-@rewrite(
-    sigmoid(-x) * exp(x), "exp overflows: 1 / (1 + exp(x)) * exp(x) is a sigmoid", when=_in_floats
-)
+@rewrite(sigmoid(-x) * exp(x), "exp overflows: 1 / (1 + exp(x)) * exp(x) is a sigmoid", when=_in_floats)
 def sigmoid_times_power(x: Expression, out: Expression) -> Expression:
     return sigmoid(cast(x, out.dtype))
 
 
-@rewrite(
-    sigmoid(x) * exp(-x), "exp overflows: 1 / (1 + exp(-x)) * exp(-x) is a sigmoid", when=_in_floats
-)
+@rewrite(sigmoid(x) * exp(-x), "exp overflows: 1 / (1 + exp(-x)) * exp(-x) is a sigmoid", when=_in_floats)
 def sigmoid_times_inverse_power(x: Expression, out: Expression) -> Expression:
     return sigmoid(table.neg(cast(x, out.dtype)))
 
@@ -131,8 +127,7 @@ def _times_derivative(g: Expression, s: Expression, rest: Expression, depth: int
         if parts == [None, None]:
             return None
         left, right = (
-            each * s * rest if part is None else part
-            for part, each in zip(parts, inputs, strict=True)
+            each * s * rest if part is None else part for part, each in zip(parts, inputs, strict=True)
         )
         return op(left, right)
     if op == table.mul:

@@ -1,4 +1,4 @@
-"""Cases of the rules of shapes, axes and fills: what each rewrites, into what, and what it must leave alone."""
+"""Cases of the rules of shapes, axes and fills: what each rewrites, into what, what it leaves alone."""
 
 from __future__ import annotations
 

@@ -309,17 +309,13 @@ CASES = [
         "gradient_of_sliced_log_softmax",
         "g:dvector x:d(3,?)",
         lambda g, x: softmax_gradient(
-            IncSubtensor((("slice", None, None, 1), 0), False)(
-                fill(softmax(x), 0.0), g / softmax(x)[:, 0]
-            ),
+            IncSubtensor((("slice", None, None, 1), 0), False)(fill(softmax(x), 0.0), g / softmax(x)[:, 0]),
             softmax(x),
         ),
         "sub(inc_subtensor[:, 0](fill(Softmax(x), 0.0), g), mul(Softmax(x), "
         "dimshuffle{0, x}(sum{axis=(1,)}(inc_subtensor[:, 0](fill(Softmax(x), 0.0), g)))))",
         lambda g, x: softmax_gradient(
-            IncSubtensor((("slice", None, None, 1), 0), False)(
-                fill(softmax(x), 1.0), g / softmax(x)[:, 0]
-            ),
+            IncSubtensor((("slice", None, None, 1), 0), False)(fill(softmax(x), 1.0), g / softmax(x)[:, 0]),
             softmax(x),
         ),
     ),
@@ -356,13 +352,9 @@ CASES = [
     stable(
         "gradient_of_softmax_quotient",
         "g:drow x:dmatrix",
-        lambda g, x: _quotient_gradient(
-            g, x, total(exp(x), axis=0), lambda each: total(each, axis=0)
-        ),
+        lambda g, x: _quotient_gradient(g, x, total(exp(x), axis=0), lambda each: total(each, axis=0)),
         "dimshuffle{1, 0}(SoftmaxGradient(dimshuffle{1, 0}(fill(x, g)), Softmax(dimshuffle{1, 0}(x))))",
-        lambda g, x: _quotient_gradient(
-            g, x, total(exp(x), axis=0), lambda each: total(each, axis=1)
-        ),
+        lambda g, x: _quotient_gradient(g, x, total(exp(x), axis=0), lambda each: total(each, axis=1)),
     ),
     stable(
         "gradient_of_softmax_quotient_in_parts",

@@ -75,13 +75,9 @@ def rewritten(
     return graph, report
 
 
-def values(
-    outputs: Sequence[Variable], given: Mapping[Variable, Any]
-) -> list[np.ndarray[Any, Any]]:
+def values(outputs: Sequence[Variable], given: Mapping[Variable, Any]) -> list[np.ndarray[Any, Any]]:
     """The outputs' values by each op's NumPy meaning."""
-    known: dict[Variable, Any] = {
-        each: np.asarray(value, each.dtype) for each, value in given.items()
-    }
+    known: dict[Variable, Any] = {each: np.asarray(value, each.dtype) for each, value in given.items()}
 
     def value_of(variable: Variable) -> Any:
         return variable.data if isinstance(variable, Constant) else known[variable]
@@ -94,14 +90,10 @@ def values(
     return [value_of(each) for each in outputs]
 
 
-def sample(
-    variable: Variable, generator: np.random.Generator, low: float = -2.0, high: float = 2.0
-) -> Any:
+def sample(variable: Variable, generator: np.random.Generator, low: float = -2.0, high: float = 2.0) -> Any:
     """Values of a variable's type; unknown axes get lengths 3, 4, 2 from the last one."""
     lengths = (2, 4, 3)[3 - variable.ndim :] if variable.ndim else ()
-    shape = [
-        n if known is None else known for n, known in zip(lengths, variable.type.shape, strict=True)
-    ]
+    shape = [n if known is None else known for n, known in zip(lengths, variable.type.shape, strict=True)]
     if variable.dtype == "bool":
         return generator.random(shape) < 0.5
     if variable.dtype in ("int8", "int32", "int64"):

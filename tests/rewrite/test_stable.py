@@ -96,9 +96,7 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[[Any], Any], Callable[[Any],
         ),
     ),
     "log of a softmax written out": (
-        lambda x, y, t: (
-            -mean(log(exp(x) / exp(x).sum(axis=1, keepdims=True))[arange(y.shape[0]), y])
-        ),
+        lambda x, y, t: -mean(log(exp(x) / exp(x).sum(axis=1, keepdims=True))[arange(y.shape[0]), y]),
         lambda x: -_picked(x).mean(),
         lambda x: (_softmax(x) - ONE_HOT) / 4,
     ),
@@ -211,9 +209,7 @@ def test_large_scores(name: str, dtype: str) -> None:
     found = values(together.outputs, given) + values(apart.outputs, given)
     for have, want in zip(found, [*expected, expected[1]], strict=True):
         assert have.dtype == dtype
-        np.testing.assert_allclose(
-            have, want, rtol=tolerance, atol=1e-12 if dtype == "float64" else 1e-6
-        )
+        np.testing.assert_allclose(have, want, rtol=tolerance, atol=1e-12 if dtype == "float64" else 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -235,6 +231,4 @@ def test_infinite_scores_in_the_logarithm_of_a_sum() -> None:
     x = TensorType("float64", shape=(None, None))("x")
     graph, _ = rewritten(log(total(exp(x), axis=1)))
     scores = np.array([[-np.inf, -np.inf], [np.inf, 1.0], [-np.inf, 2.0], [np.nan, 1.0]])
-    np.testing.assert_array_equal(
-        values(graph.outputs, {x: scores})[0], [-np.inf, np.inf, 2.0, np.nan]
-    )
+    np.testing.assert_array_equal(values(graph.outputs, {x: scores})[0], [-np.inf, np.inf, 2.0, np.nan])
