@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
-_ALLOWED: dict[str, tuple[Any, ...] | None] = {
+_ALLOWED: dict[str, tuple[Any, ...]] = {
     "floatX": ("float32", "float64"),
     "mode": ("default", "reference"),
     "backend": ("llvm", "numba"),
@@ -30,25 +30,23 @@ _DEFAULTS: dict[str, Any] = {
     "cache": True,
     "debug": 0,
 }
-_MODE_NAMES = {
+#: What Theano calls the modes.
+MODE_NAMES = {
     "FAST_RUN": "default",
     "FAST_COMPILE": "default",
-    "JAX": "default",
     "Mode": "default",
     "DebugMode": "reference",
     "DEBUG_MODE": "reference",
 }
-_DEVICE_NAMES = {"cpu": "cpu"}
 
 
 def _parse(name: str, text: str) -> Any:
-    allowed = _ALLOWED[name]
     if name == "mode":
-        text = _MODE_NAMES.get(text, text)
-    for value in allowed or ():
+        text = MODE_NAMES.get(text, text)
+    for value in _ALLOWED[name]:
         if str(value).lower() == text.lower() or (isinstance(value, bool) and text == str(int(value))):
             return value
-    raise ValueError(f"{name}={text!r} is not one of {', '.join(map(str, allowed or ()))}")
+    raise ValueError(f"{name}={text!r} is not one of {', '.join(map(str, _ALLOWED[name]))}")
 
 
 def _from_environment() -> dict[str, Any]:
@@ -87,37 +85,34 @@ class Config:
 
     def __init__(self) -> None:
         object.__setattr__(self, "_values", _from_environment())
-        object.__setattr__(self, "_overrides", ContextVar("symnet_config", default={}))
-        object.__setattr__(self, "_other", {})
+        object.__setattr__(self, "_overrides", ContextVar("symnet_config", default=None))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        overrides = object.__getattribute__(self, "_overrides").get()
+        overrides = object.__getattribute__(self, "_overrides").get() or {}
         if name in overrides:
             return overrides[name]
         values = object.__getattribute__(self, "_values")
         if name in values:
             return values[name]
-        other = object.__getattribute__(self, "_other")
-        if name in other:
-            return other[name]
         raise AttributeError(f"symnet.config has no setting {name!r}; it has {', '.join(sorted(values))}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         values = object.__getattribute__(self, "_values")
-        if name in values:
-            values[name] = self._checked(name, value)
-        else:
-            # A Theano program may set any of Theano's flags; keeping the value is all it can observe.
-            object.__getattribute__(self, "_other")[name] = value
+        if name not in values:
+            raise AttributeError(
+                f"symnet.config has no setting {name!r}; it has {', '.join(sorted(values))} "
+                "(symnet.theano.config takes Theano's other flags)"
+            )
+        values[name] = self._checked(name, value)
 
     @staticmethod
     def _checked(name: str, value: Any) -> Any:
         if name == "mode" and isinstance(value, str):
-            value = _MODE_NAMES.get(value, value)
+            value = MODE_NAMES.get(value, value)
         allowed = _ALLOWED[name]
-        if allowed is not None and value not in allowed:
+        if value not in allowed:
             raise ValueError(
                 f"config.{name} = {value!r}: expected one of {', '.join(repr(a) for a in allowed)}"
             )
@@ -138,7 +133,7 @@ class Config:
                 raise AttributeError(f"symnet.config has no setting {name!r}")
         checked = {name: self._checked(name, value) for name, value in settings.items()}
         variable = object.__getattribute__(self, "_overrides")
-        token = variable.set({**variable.get(), **checked})
+        token = variable.set({**(variable.get() or {}), **checked})
         try:
             yield
         finally:

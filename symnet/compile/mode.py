@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from symnet.config import config
+from symnet.config import MODE_NAMES, config
 from symnet.errors import GraphError
 
 if TYPE_CHECKING:
     from symnet.compile.shared import SharedVariable
     from symnet.graph.function_graph import FunctionGraph
 
-_THEANO_NAMES = {
-    "FAST_RUN": "default",
-    "FAST_COMPILE": "default",
-    "Mode": "default",
-    "DebugMode": "reference",
-    "DEBUG_MODE": "reference",
-}
 _LINKERS = ("cvm", "cvm_nogc", "vm", "vm_nogc", "c", "c|py", "py", "c&py", "auto")
 
 
@@ -88,7 +81,7 @@ def resolve_mode(mode: Any) -> Mode:
     if mode is None:
         mode = config.mode
     if isinstance(mode, str):
-        linker = _THEANO_NAMES.get(mode, mode)
+        linker = MODE_NAMES.get(mode, mode)
         if linker in ("default", "reference"):
             return Mode(linker)
     raise GraphError(f'mode {mode!r}: "default" or "reference" are expected')
