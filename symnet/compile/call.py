@@ -206,7 +206,7 @@ class CompiledExecutor:
     @property
     def kernels(self) -> list[Kernel]:
         """The kernels of the latest specialisation."""
-        return [] if self._latest is None else [Kernel(call) for call in self._latest.program.calls]
+        return [] if self._latest is None else [Kernel(call) for call in self._latest.program.kernels]
 
     @property
     def report(self) -> dict[str, Any]:

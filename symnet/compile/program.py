@@ -155,6 +155,15 @@ class Program:
         """The steps that run a kernel."""
         return [step for step in self.steps if isinstance(step, KernelCall | ContractionCall)]
 
+    @property
+    def kernels(self) -> list[KernelCall | ContractionCall]:
+        """Of the calls of each kernel the first; one kernel may run several times at other offsets."""
+        first: dict[str, KernelCall | ContractionCall] = {}
+        for call in self.calls:
+            name = call.name if isinstance(call, ContractionCall) else call.kernel.name
+            first.setdefault(name, call)
+        return list(first.values())
+
 
 def source_comment(node: Apply) -> str:
     """A node and the user's line, for a kernel's header."""

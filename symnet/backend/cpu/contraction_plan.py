@@ -324,7 +324,9 @@ class _Chooser:
 
     def _can_pack(self, columns: list[tuple[Dimension, int]], padded: int) -> bool:
         """Copying B pays if its columns lie apart, or if it is read often and from far away."""
-        if not self.contracted or any(isinstance(d.extent, str) for d in self.contracted[1:]):
+        if not self.contracted or not self.steps:
+            return False
+        if any(isinstance(d.extent, str) for d in self.contracted[1:]):
             return False
         # The panel is on the stack, and only the outermost contracted index can be taken in parts.
         if math.prod(_count(d) for d in self.contracted[1:]) * padded * self.element > (

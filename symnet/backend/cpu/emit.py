@@ -44,7 +44,7 @@ _POINTER = ir.PointerType()
 
 def emit_kernels(module: ir.Module, program: Program, machine: Machine) -> None:
     """Print every kernel of a program into a module."""
-    for call in program.calls:
+    for call in program.kernels:
         if isinstance(call, ContractionCall):
             function = emit_contraction(module, call.name, call.contraction, machine)
         else:

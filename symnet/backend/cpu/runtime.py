@@ -82,7 +82,7 @@ def _by_numba(program: Program, table: Table) -> Loaded:
     started = time.perf_counter()
     kernels = [
         compile_numba(call.plain if isinstance(call, ContractionCall) else call.kernel)
-        for call in program.calls
+        for call in program.kernels
     ]
     module = ir.Module(name=program.name)
     addresses = {kernel.name: kernel.address for kernel in kernels}
