@@ -187,7 +187,7 @@ def _add_rows(operand: _Operand, op: Reduce, destination: View, builder: NestBui
     step(0)
 
 
-@kernel_rule(ArgExtreme, buffers=lambda node: ())
+@kernel_rule(ArgExtreme)
 def _arg_extreme(lowering: Lowering, node: Apply) -> None:
     """The first place of the extreme, or of the first NaN."""
     op = node.op
@@ -198,26 +198,24 @@ def _arg_extreme(lowering: Lowering, node: Apply) -> None:
     kept = [axis for axis in range(len(shape)) if axis != op.axis]
     builder = lowering.builder()
     dtype = variable.dtype
-    better = "gt" if op.function == "maximum" else "lt"
     with builder.loops([shape[axis] for axis in kept], vector=False) as outer:
         indices: list[Expression] = [Literal(INDEX, 0)] * len(shape)
         for axis, index in zip(kept, outer, strict=True):
             indices[axis] = index
-        best = builder.declare(lowering.value(variable, indices, builder), "best")
-        place = builder.declare(Literal(INDEX, 0), "place")
+        # Two passes, both of which run along vector lanes where one with a branch would not.
+        best = builder.declare(first_value(op.function, dtype), "best")
         with builder.loop(shape[op.axis], "k") as index:
             indices[op.axis] = index
             value = lowering.value(variable, indices, builder)
-            wins = nest.call(better, value, best)
+            builder.accumulate(best, _combiner(op.function, dtype), value)
+        place = builder.declare(builder.size(shape[op.axis]), "place")
+        with builder.loop(shape[op.axis], "k") as index:
+            indices[op.axis] = index
+            value = lowering.value(variable, indices, builder)
+            attains = nest.call("eq", value, best)
             if dtype in FLOATS:
-                first_nan = nest.call(
-                    "bitwise_and",
-                    nest.call("isnan", value),
-                    nest.call("bitwise_not", nest.call("isnan", best)),
-                )
-                wins = nest.call("bitwise_or", wins, first_nan)
-            wins = builder.let(wins, "wins")
-            builder.assign(place, nest.Select(INDEX, wins, index, place))
-            builder.assign(best, nest.Select(dtype, wins, value, best))
+                attains = nest.call("bitwise_or", attains, nest.call("isnan", value))
+            here = nest.Select(INDEX, attains, index, builder.size(shape[op.axis]))
+            builder.accumulate(place, "minimum", here)
         builder.store(destination, outer, place)
     lowering.add_kernel(builder, [node, *kernel_nodes(lowering, variable)], op.name)
