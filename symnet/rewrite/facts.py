@@ -13,6 +13,7 @@ from symnet.graph.variable import Variable
 from symnet.ops import elementwise_table as table
 from symnet.ops.elementwise import Elementwise
 from symnet.ops.indexing import AdvancedIncSubtensor, IncSubtensor
+from symnet.ops.nnet import RowOp
 from symnet.ops.shape import DimShuffle
 
 #: How many variables a search for a common shape may look at. Where the answer lies further off, a
@@ -31,6 +32,11 @@ def _fits_by_type(operand: Variable, model: Variable) -> bool:
     )
 
 
+def keeps_shape(op: Op) -> bool:
+    """Whether the op's result has the shape that its operands broadcast to."""
+    return isinstance(op, Elementwise | RowOp)
+
+
 def _surely_this_shape(variable: Variable) -> list[Variable]:
     """Those inputs of its node that have its shape, or the node refuses them when it runs."""
     node = variable.owner
@@ -40,6 +46,8 @@ def _surely_this_shape(variable: Variable) -> list[Variable]:
         return [each for each in node.inputs if each.broadcastable == variable.broadcastable]
     if isinstance(node.op, IncSubtensor | AdvancedIncSubtensor):
         return [node.inputs[0]]
+    if isinstance(node.op, RowOp):
+        return list(node.inputs)
     return []
 
 
@@ -68,7 +76,7 @@ def _shape_source(variable: Variable) -> Variable:
     """What has the variable's shape and refuses no less: its operand, as long as there is only one."""
     for _ in range(_SEARCH_LIMIT):
         node = variable.owner
-        if node is None or not isinstance(node.op, Elementwise):
+        if node is None or not keeps_shape(node.op):
             break
         shaping = [each for each in node.inputs if not all(each.broadcastable)]
         if len(shaping) != 1 or shaping[0].broadcastable != variable.broadcastable:

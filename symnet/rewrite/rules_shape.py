@@ -11,19 +11,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from symnet.graph.function_graph import FunctionGraph
+from symnet.graph.op import Op
 from symnet.graph.types import TensorType
 from symnet.graph.variable import Constant, Variable
 from symnet.ops import elementwise_table as table
 from symnet.ops.elementwise import Elementwise, cast
-from symnet.ops.indexing import Subtensor
+from symnet.ops.indexing import AdvancedIncSubtensor, AdvancedSubtensor, Subtensor
 from symnet.ops.reduction import Reduce
 from symnet.ops.shape import DimShuffle, MakeVector, Reshape, ShapeOf, dimshuffle
 from symnet.ops.shape_promises import SpecifyShape
-from symnet.rewrite.facts import is_dispensable, may_stand_for
+from symnet.rewrite.facts import is_dispensable, keeps_shape, may_stand_for
 from symnet.rewrite.pattern import Expression, any_op, any_variable, any_variables, rewrite
 
 x, y, v, w = any_variable("x"), any_variable("y"), any_variable("v"), any_variable("w")
 op = any_op("op", Elementwise)
+shaped = any_op("shaped", Op, where=keeps_shape)
 operands = any_variables("operands")
 shuffle, second = any_op("shuffle", DimShuffle), any_op("second", DimShuffle)
 shape = ShapeOf()
@@ -47,7 +50,7 @@ def fill_of_own_shape(v: Expression) -> Expression:
 
 
 @rewrite(
-    fill(op(operands), v),
+    fill(shaped(operands), v),
     "only the shape is wanted, and an operand has it",
 )
 def fill_by_operand(operands: Sequence[Expression], v: Expression, out: Expression) -> Expression:
@@ -112,6 +115,25 @@ def fill_of_entries(op: Elementwise, operands: Sequence[Expression], out: Expres
         return None
     replacement: Expression = fill(model, op(*values))
     return replacement if may_stand_for(replacement, out) else None
+
+
+@rewrite(
+    any_op("scatter", AdvancedIncSubtensor)(operands),
+    "a value that is the same everywhere is scattered as it is",
+    depth=3,
+)
+def fill_that_is_scattered(scatter: AdvancedIncSubtensor, operands: Sequence[Expression]) -> Expression:
+    """Only where the fill took its shape from a gather at the same indices, from the same shape."""
+    target, value, *indices = operands
+    if not _is_filled(value):
+        return None
+    model, number = value.owner.inputs
+    gather = model.owner
+    if number.ndim or gather is None or gather.op != AdvancedSubtensor(scatter.axes):
+        return None
+    if gather.inputs[1:] != tuple(indices) or not is_dispensable(gather.inputs[0], target):
+        return None
+    return scatter(target, number, *indices)
 
 
 # --- axes ------------------------------------------------------------------------------------------
@@ -228,6 +250,34 @@ def subtensor_of_all(operands: Sequence[Expression]) -> Expression:
     return operands[0]
 
 
+def _only_sliced(variable: Variable, graph: FunctionGraph) -> bool:
+    return all(
+        user is not None and isinstance(user.op, Subtensor) and position == 0
+        for user, position in graph.clients[variable]
+    )
+
+
+@rewrite(
+    any_op("subtensor", Subtensor)(any_variables("parts")),
+    "only the entries that are wanted are computed",
+    depth=2,
+)
+def subtensor_of_entries(
+    subtensor: Subtensor, parts: Sequence[Expression], out: Expression, graph: FunctionGraph
+) -> Expression:
+    """f(x, 2)[i] is f(x[i], 2), where nothing else uses f(x, 2)."""
+    whole, *indices = parts
+    node = whole.owner
+    if node is None or not isinstance(node.op, Elementwise) or not _only_sliced(whole, graph):
+        return None
+    shaping = [each for each in node.inputs if each.ndim]
+    if len(shaping) != 1 or shaping[0].broadcastable != whole.broadcastable:
+        return None
+    operands = [subtensor(each, *indices) if each.ndim else each for each in node.inputs]
+    replacement = node.op(*operands)
+    return replacement if may_stand_for(replacement, out) else None
+
+
 # --- reductions ------------------------------------------------------------------------------------
 
 total, partial = any_op("total", Reduce), any_op("partial", Reduce)
@@ -312,7 +362,7 @@ def length_of_dimshuffle(entry: Subtensor, shuffle: DimShuffle, x: Expression) -
     return Subtensor((axis,))(shape(x)) if isinstance(axis, int) else _int64(1)
 
 
-@rewrite(shape(op(operands)), "only the shape is wanted, and an operand has it")
+@rewrite(shape(shaped(operands)), "only the shape is wanted, and an operand has it")
 def shape_by_operand(operands: Sequence[Expression], out: Expression) -> Expression:
     """Takes the one operand that refuses all that the others could, so that no refusal is lost."""
     for kept in operands:

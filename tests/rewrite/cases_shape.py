@@ -8,7 +8,8 @@ from symnet.ops import elementwise_table as table
 from symnet.ops.basic import constant
 from symnet.ops.creation import alloc
 from symnet.ops.elementwise_table import exp, fill
-from symnet.ops.indexing import Subtensor
+from symnet.ops.indexing import AdvancedIncSubtensor, Subtensor
+from symnet.ops.nnet import softmax
 from symnet.ops.reduction import Reduce
 from symnet.ops.reduction import max as highest
 from symnet.ops.reduction import sum as total
@@ -82,6 +83,37 @@ CASES = [
         lambda x, y: 2 * fill(x, y) - 1,
         "fill(x, sub(mul(2.0, y), 1.0))",
         lambda x, y: fill(x, y) * y,
+    ),
+    Case(
+        "fill_by_operand",
+        "x:dmatrix",
+        lambda x: fill(softmax(x), 0.0),
+        "fill(x, 0.0)",
+        lambda x: fill(x.T, 0.0),
+    ),
+    Case(
+        "fill_that_is_scattered",
+        "x:dmatrix i:lvector",
+        lambda x, i: AdvancedIncSubtensor((0, 1), False)(fill(x, 0.0), fill(exp(x)[i, i], 2.0), i, i),
+        "inc_gathered{axes=(0, 1)}(fill(x, 0.0), 2.0, i, i)",
+        # The gather refuses indices that lie in x and outside the smaller tensor.
+        lambda x, i: AdvancedIncSubtensor((0, 1), False)(fill(x, 0.0), fill(x[:2][i, i], 2.0), i, i),
+    ),
+    Case(
+        "subtensor_of_entries",
+        "x:dvector",
+        lambda x: exp(2 * x)[1:],
+        "exp(mul(2.0, subtensor[1:](x)))",
+        # All of it is computed anyway.
+        lambda x: exp(x)[1:] + total(exp(x)),
+    ),
+    Case(
+        "subtensor_of_entries",
+        "x:dmatrix y:dmatrix",
+        lambda x, y: table.switch(x, 1.0, 0.0)[1] * table.switch(x, 1.0, 0.0)[0],
+        "mul(switch(subtensor[1](x), 1.0, 0.0), switch(subtensor[0](x), 1.0, 0.0))",
+        # Rows of x that are not wanted are compared with rows of y.
+        lambda x, y: (x + y)[1],
     ),
     Case(
         "dimshuffle_of_dimshuffle",
