@@ -122,7 +122,18 @@ class Function:
         started = time.perf_counter()
         self.rewriting = mode.rewrite(graph)
         self.rewrite_seconds = time.perf_counter() - started
-        self._executor = mode.executor(graph, len(inputs), form.count, updates, name)
+        self._executor = self._new_executor()
+
+    def _new_executor(self) -> Any:
+        return self.mode.executor(self.graph, len(self.inputs), self._form.count, self.updates, self.name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled code stays behind: it is in the cache, or compiled again at the next call.
+        return {name: value for name, value in self.__dict__.items() if name != "_executor"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._executor = self._new_executor()
 
     @property
     def kernels(self) -> list[Any]:

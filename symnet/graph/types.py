@@ -195,7 +195,7 @@ class TensorType:
             if allow_downcast is None and given_float and self.dtype == config.floatX:
                 return array.astype(target)
             # A number or a list has no dtype that counts: what counts is that its values survive.
-            if not isinstance(value, np.ndarray):
+            if not isinstance(value, np.ndarray) and (array.dtype.kind != "c" or target.kind == "c"):
                 with np.errstate(all="ignore"):
                     converted = array.astype(target)
                 if np.array_equal(converted, array, equal_nan=array.dtype.kind in "fc"):
