@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from symnet.compile.debug import tell_kernels
 from symnet.compile.lower import lower
 from symnet.compile.memory import plan_memory
 from symnet.compile.program import (
@@ -296,6 +297,7 @@ class CompiledExecutor:
         self._kept.append(((dynamic, capacities, guards), made))
         self._count += 1
         self._latest = made
+        tell_kernels(self.name, self.kernels, self.report)
         return made
 
     def _learn(self, chosen: Specialisation, code: int, status: list[int]) -> None:

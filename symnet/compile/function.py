@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from symnet.compile.debug import tell_rewriting
 from symnet.compile.mode import Mode, resolve_mode
 from symnet.compile.shared import SharedVariable
 from symnet.errors import (
@@ -122,6 +123,7 @@ class Function:
         started = time.perf_counter()
         self.rewriting = mode.rewrite(graph)
         self.rewrite_seconds = time.perf_counter() - started
+        tell_rewriting(name, self.rewriting)
         self._executor = self._new_executor()
 
     def _new_executor(self) -> Any:
