@@ -76,7 +76,8 @@ class NestBuilder:
         """The value of a key, computed once for each open block and those inside it."""
         for known in reversed(self._memo):
             if key in known:
-                return known[key]
+                found: Expression = known[key]
+                return found
         value = make()
         self._memo[-1][key] = value
         return value

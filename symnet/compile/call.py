@@ -148,7 +148,7 @@ class Specialisation:
     @staticmethod
     def _output(buffer: Buffer, shape: Sequence[dims.Dimension]) -> np.ndarray[Any, Any]:
         if all(isinstance(length, int) for length in shape):
-            return np.empty(shape, dtype=buffer.dtype)  # type: ignore[arg-type]
+            return np.empty(shape, dtype=buffer.dtype)
         return np.empty(max(1, buffer.capacity), dtype=buffer.dtype)
 
     def _fitted(
@@ -321,7 +321,7 @@ class CompiledExecutor:
             container.version += 1
         if chosen.program.replaced:
             for position, result in chosen.program.replaced:
-                self.graph.inputs[position].container.replace(results[result])  # type: ignore[attr-defined]
+                self.shared[position - self.arguments].container.replace(results[result])
         return results[: self.outputs]
 
     def _failure(

@@ -40,7 +40,7 @@ from symnet.errors import CompileError, IndexingError, ShapeError, SymnetError
 from symnet.graph import dims
 from symnet.graph.dims import Dimension, Shape, Size
 from symnet.graph.function_graph import FunctionGraph
-from symnet.graph.op import Op
+from symnet.graph.op import HostValue, Op
 from symnet.graph.variable import Apply, Constant, Variable
 
 #: dtypes that kernels compute with.
@@ -154,7 +154,7 @@ class Lowering:
     def shape(self, variable: Variable) -> Shape:
         """The lengths of a variable's axes: ints and slots."""
         if isinstance(variable, Constant):
-            return variable.data.shape
+            return tuple(variable.data.shape)
         return self.sizes.shapes[variable]
 
     def count(self, variable: Variable) -> Dimension:
@@ -236,8 +236,9 @@ class Lowering:
 
     # --- sizes at run time ---------------------------------------------------------------------
 
-    def slot_name(self, size: Size) -> str:
+    def slot_name(self, size: Dimension) -> str:
         """The slot that holds a size; a new one, found before the next kernel, where there is none."""
+        assert isinstance(size, Size)
         if size.function == "leaf" and isinstance(size.arguments[0], SlotLeaf):
             name = size.arguments[0].name
         elif size in self._slot_names:
@@ -337,7 +338,7 @@ class Lowering:
             (variable, tuple(indices)), lambda: builder.let(rule(self, node, indices, builder))
         )
 
-    def _is_own(self, variable: Variable, known: Dimension) -> bool:
+    def _is_own(self, variable: Variable, known: HostValue) -> bool:
         """Whether what is known of an integer is only that a kernel computes it."""
         return isinstance(known, Size) and known.function == "leaf" and known.arguments[0] == Computed(variable)
 

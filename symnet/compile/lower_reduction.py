@@ -133,6 +133,8 @@ def _accumulate(operand: _Operand, op: Reduce, destination: View, builder: NestB
     kept = sum(not r for r in operand.reduced)
     indices: list[Expression] = [Literal(INDEX, 0)] * len(order)
 
+    total = nest.Name(dtype, "")
+
     def inner(position: int) -> None:
         if position == len(order):
             value = nest.cast(operand.value(indices, builder), op.dtype)
@@ -154,7 +156,6 @@ def _accumulate(operand: _Operand, op: Reduce, destination: View, builder: NestB
             indices[order[position]] = index
             outer(position + 1)
 
-    total = nest.Name(dtype, "")
     outer(0)
 
 
