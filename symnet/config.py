@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
+from symnet.errors import ArgumentError
+
 _ALLOWED: dict[str, tuple[Any, ...]] = {
     "floatX": ("float32", "float64"),
     "mode": ("default", "reference"),
@@ -113,7 +115,7 @@ class Config:
             value = MODE_NAMES.get(value, value)
         allowed = _ALLOWED[name]
         if value not in allowed:
-            raise ValueError(
+            raise ArgumentError(
                 f"config.{name} = {value!r}: expected one of {', '.join(repr(a) for a in allowed)}"
             )
         return value

@@ -16,7 +16,7 @@ from symnet.compile.shared import SharedVariable
 from symnet.errors import IndexingError, ShapeError, SymnetError
 from symnet.graph.dims import Unknown
 from symnet.graph.function_graph import FunctionGraph
-from symnet.graph.op import HostValue, Mismatch, ShapeContext
+from symnet.graph.op import HostValue, Mismatch, ShapeContext, mismatch_error
 from symnet.graph.variable import Apply, Constant, Variable
 
 _CONTEXT = ShapeContext()
@@ -45,8 +45,7 @@ def apply_op(node: Apply, inputs: Sequence[np.ndarray[Any, Any]]) -> list[np.nda
     try:
         shapes = op.shapes(node.inputs, [each.shape for each in inputs], values, _CONTEXT)
     except Mismatch as mismatch:
-        kind: type[SymnetError] = IndexingError if "outside axis" in str(mismatch) else ShapeError
-        raise kind(f"{op}: {mismatch}", _operands(node, inputs), node.source) from None
+        raise mismatch_error(op, str(mismatch), _operands(node, inputs), node.source) from None
     try:
         found = op.numpy(node, *inputs)
     except SymnetError:
@@ -65,7 +64,7 @@ def _operands(node: Apply, inputs: Sequence[np.ndarray[Any, Any]]) -> list[str]:
     from symnet.errors import describe
 
     return [
-        f"operand {position}: {describe(variable)}" + (f", here of shape {array.shape}" if array.ndim else "")
+        f"operand {position}: {describe(variable)}" + (f", here of shape {array.shape}" if array.shape != variable.type.shape else "")
         for position, (variable, array) in enumerate(zip(node.inputs, inputs, strict=True))
     ]
 

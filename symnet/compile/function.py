@@ -140,7 +140,8 @@ class Function:
     @property
     def kernels(self) -> list[Any]:
         """The kernels of the latest specialisation, each with a readable `source`; [] before the first call."""
-        return self._executor.kernels
+        found: list[Any] = self._executor.kernels
+        return found
 
     @property
     def report(self) -> dict[str, Any]:
@@ -170,15 +171,15 @@ class Function:
         inputs = self.inputs
         if len(args) > len(inputs):
             raise InputTypeError(
-                f"{self!s} takes {len(inputs)} arguments, got {len(args)}", self._described(), self.source
+                f"{self!s} takes {len(inputs)} arguments, got {len(args)}", self._described()
             )
         given: list[Any] = list(args) + [_MISSING] * (len(inputs) - len(args))
         for key, value in kwargs.items():
             position = self._positions.get(key)
             if position is None:
-                raise InputTypeError(f"{self!s} has no input named {key!r}", self._described(), self.source)
+                raise InputTypeError(f"{self!s} has no input named {key!r}", self._described())
             if given[position] is not _MISSING:
-                raise InputTypeError(f"{self!s} got input {key!r} twice", (), self.source)
+                raise InputTypeError(f"{self!s} got input {key!r} twice", self._described())
             given[position] = value
         values = []
         for position, (spec, value) in enumerate(zip(inputs, given, strict=True)):
@@ -202,7 +203,7 @@ class Function:
             except InputTypeError as error:
                 label = spec.name or f"number {position}"
                 raise type(error)(
-                    f"input {label} of {self!s}: {error.asked}", [spec.variable], self.source, error.hint
+                    f"input {label} of {self!s}: {error.asked}", [spec.variable, self._made()], hint=error.hint
                 ) from None
             values.append(np.require(array, requirements=["C", "A"]))
         return values
@@ -211,11 +212,16 @@ class Function:
         default = self._defaults[position]
         if default is None:
             label = spec.name or f"number {position}"
-            raise InputTypeError(f"{self!s} needs a value for input {label}", self._described(), self.source)
+            raise InputTypeError(f"{self!s} needs a value for input {label}", self._described())
         return default.container.read() if isinstance(default, SharedVariable) else default
 
-    def _described(self) -> list[Variable]:
-        return [spec.variable for spec in self.inputs]
+    def _described(self) -> list[Variable | str]:
+        """The inputs, for an error that belongs to the line of the call."""
+        return [*(spec.variable for spec in self.inputs), self._made()]
+
+    def _made(self) -> str:
+        where = f"{self.source.file}:{self.source.line}" if self.source is not None else "a prompt"
+        return f"{self!s} was made in {where}"
 
     def __str__(self) -> str:
         return f"function {self.name}" if self.name else "the function"

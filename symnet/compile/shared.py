@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from symnet.errors import GraphError
+from symnet.errors import GraphError, InputTypeError
 from symnet.graph.types import TensorType
 from symnet.graph.variable import Variable
 
@@ -105,7 +105,14 @@ class SharedVariable(Variable):
         InputTypeError
             When the value has another rank or would lose precision.
         """
-        array = self.type.filter(new_value)
+        try:
+            array = self.type.filter(new_value)
+        except InputTypeError as error:
+            raise type(error)(
+                f"set_value of {self}: {error.asked}",
+                [self],
+                hint=f"numpy.asarray(value, dtype={self.dtype!r}) converts it",
+            ) from None
         if not borrow or array is not new_value:
             array = np.array(array, order="C")
         self.container.lent |= array is new_value

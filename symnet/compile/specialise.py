@@ -13,11 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from symnet.errors import CompileError, IndexingError, ShapeError, SymnetError
+from symnet.errors import CompileError, SymnetError
 from symnet.graph import dims
 from symnet.graph.dims import UNKNOWN, Dimension, Shape, Size, Unknown
 from symnet.graph.function_graph import FunctionGraph
-from symnet.graph.op import HostValue, Mismatch, ShapeContext, constant_host_value
+from symnet.graph.op import (
+    HostValue,
+    Mismatch,
+    ShapeContext,
+    constant_host_value,
+    mismatch_error,
+)
 from symnet.graph.types import DISCRETE_DTYPES
 from symnet.graph.variable import Apply, Constant, Variable
 
@@ -373,8 +379,7 @@ class Specialiser:
         return dims.evaluate(length, leaf)
 
     def _mismatch(self, node: Apply, text: str) -> SymnetError:
-        kind: type[SymnetError] = IndexingError if "outside axis" in text else ShapeError
-        return kind(f"{node.op}: {text}", describe_operands(node, self.found), node.source)
+        return mismatch_error(node.op, text, describe_operands(node, self.found), node.source)
 
 
 def describe_operands(node: Apply, sizes: Sizes) -> list[str]:

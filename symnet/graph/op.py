@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from symnet.errors import CompileError, IndexingError, NullTypeGradError, ShapeError
+from symnet.errors import CompileError, IndexingError, NullTypeGradError, ShapeError, SymnetError
 from symnet.graph import dims
 from symnet.graph.dims import UNKNOWN, Dimension, Shape
+from symnet.graph.source import SourceLine
 from symnet.graph.types import TensorType
 from symnet.graph.variable import Apply, Constant, Variable
 
@@ -37,6 +38,20 @@ ZERO: Any = _Marker("ZERO")
 
 class Mismatch(Exception):
     """Two lengths that had to be equal and are not; becomes a `ShapeError` with operands and line."""
+
+
+def mismatch_error(
+    op: Op, text: str, operands: Sequence[Variable | str], source: SourceLine | None = None
+) -> SymnetError:
+    """The user's error for lengths (or an index) that do not fit: its class follows from what is said."""
+    kind: type[SymnetError] = IndexingError if "outside axis" in text else ShapeError
+    hint = None
+    if "operands' lengths" in text and (text.endswith(" and 1") or ": 1 and " in text):
+        hint = (
+            "an axis broadcasts where its type says that it is 1: T.row, T.col, broadcastable= of "
+            "shared, or T.addbroadcast(x, axis)"
+        )
+    return kind(f"{op}: {text}", operands, source, hint)
 
 
 class ShapeContext:
@@ -145,8 +160,7 @@ class Op:
         try:
             output_shapes = self.shapes(variables, shapes, values, BUILDING)
         except Mismatch as mismatch:
-            kind = IndexingError if "outside axis" in str(mismatch) else ShapeError
-            raise kind(f"{self}: {mismatch}", variables) from None
+            raise mismatch_error(self, str(mismatch), variables) from None
         dtypes = self.dtypes(*variables)
         types = [
             TensorType(dtype, shape=[length if isinstance(length, int) else None for length in shape])
@@ -262,5 +276,6 @@ __all__ = [
     "constant_host_value",
     "dims",
     "host_value",
+    "mismatch_error",
     "static_shape",
 ]

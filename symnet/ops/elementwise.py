@@ -116,7 +116,10 @@ class Elementwise(Op):
 
     def dtypes(self, *inputs: Variable) -> Sequence[str]:
         """The result's dtype by the row's rule."""
-        return [self.result(*(each.dtype for each in inputs))]
+        try:
+            return [self.result(*(each.dtype for each in inputs))]
+        except GraphError as error:
+            raise GraphError(f"{self.name}: {error.asked}", inputs, hint=error.hint) from None
 
     def computed_dtypes(self, inputs: Sequence[str], output: str) -> list[str]:
         """The dtype that each operand has in the scalar body."""

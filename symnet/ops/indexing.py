@@ -244,9 +244,20 @@ class _Advanced(Op):
         kept = [n for axis, n in enumerate(shape) if axis not in self.axes]
         return (*kept[: self.place], *common, *kept[self.place :])
 
-    def numpy_where(self, ndim: int, indices: Sequence[np.ndarray[Any, Any]]) -> tuple[Any, ...]:
-        """The index for NumPy."""
-        where: list[Any] = [slice(None)] * ndim
+    def numpy_where(
+        self, shape: tuple[int, ...], indices: Sequence[np.ndarray[Any, Any]]
+    ) -> tuple[Any, ...]:
+        """The index for NumPy, each place of which lies inside its axis."""
+        outside = [
+            (i < -shape[axis]) | (i >= shape[axis]) for axis, i in zip(self.axes, indices, strict=True)
+        ]
+        if any(np.any(each) for each in outside):
+            places = np.broadcast_arrays(*outside, *indices)
+            first = np.unravel_index(np.argmax(np.any(places[: len(outside)], axis=0)), places[0].shape)
+            which = next(number for number in range(len(outside)) if places[number][first])
+            axis, found = self.axes[which], places[len(outside) + which][first]
+            raise IndexError(f"an index is outside axis {axis}: index {found}, length {shape[axis]}")
+        where: list[Any] = [slice(None)] * len(shape)
         for axis, index in zip(self.axes, indices, strict=True):
             where[axis] = index
         return tuple(where)
@@ -270,7 +281,7 @@ class AdvancedSubtensor(_Advanced):
 
     def numpy(self, node: Apply, *inputs: np.ndarray[Any, Any]) -> Any:
         """NumPy's advanced indexing."""
-        return inputs[0][self.numpy_where(inputs[0].ndim, inputs[1:])]
+        return inputs[0][self.numpy_where(inputs[0].shape, inputs[1:])]
 
     def gradient(self, node: Apply, output_gradients: Sequence[Variable]) -> Sequence[Any]:
         """Zeros with the gradient added at the indices, as often as each comes."""
@@ -314,7 +325,7 @@ class AdvancedIncSubtensor(_Advanced):
     def numpy(self, node: Apply, *inputs: np.ndarray[Any, Any]) -> Any:
         """A copy, with `numpy.add.at` or an assignment."""
         result = inputs[0].copy()
-        where = self.numpy_where(result.ndim, inputs[2:])
+        where = self.numpy_where(result.shape, inputs[2:])
         if self.set_:
             result[where] = inputs[1]
         else:

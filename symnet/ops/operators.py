@@ -83,7 +83,7 @@ def _iterate(self: Variable) -> Iterator[Variable]:
     known = self.type.shape[0]
     if known is None:
         raise GraphError(
-            "iteration over an axis of unknown length", [self], hint="symnet.scan loops over it"
+            "iteration over an axis of unknown length", [self], hint="say how long it is: T.tensor(dtype, shape=(3, None)); loops over unknown lengths are not there yet"
         )
     return (indexing.index(self, position) for position in range(known))
 

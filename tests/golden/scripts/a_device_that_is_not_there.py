@@ -1,0 +1,3 @@
+from symnet import theano
+
+theano.config.device = "gpu"

@@ -1,0 +1,3 @@
+import symnet.tensor as T
+
+x = T.matrix("x", dtype="float31")

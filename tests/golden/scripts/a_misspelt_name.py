@@ -1,0 +1,3 @@
+import symnet.tensor as T
+
+x = T.matirx("x")

@@ -1,0 +1,3 @@
+import symnet
+
+symnet.config.floatX = "float16"

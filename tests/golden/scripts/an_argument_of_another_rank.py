@@ -1,0 +1,8 @@
+import numpy as np
+
+import symnet
+import symnet.tensor as T
+
+x = T.dmatrix("x")
+f = symnet.function([x], x.sum())
+f(np.ones(3))

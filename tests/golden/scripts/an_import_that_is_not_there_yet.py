@@ -1,0 +1,3 @@
+import symnet
+
+from symnet.theano.tensor.slinalg import cholesky

@@ -1,0 +1,4 @@
+import symnet.tensor as T
+
+x = T.dmatrix("x")
+entry = x[0, 1, 2]
