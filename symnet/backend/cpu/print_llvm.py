@@ -24,6 +24,8 @@ _INT64 = ir.IntType(64)
 _POINTER = ir.PointerType()
 #: Loops of library functions with at most this many rounds are written out.
 _WRITTEN_OUT = 16
+#: Independent loops of fewer rounds are vectorised in steps chosen here.
+_SHORT = 64
 
 
 def signature(kernel: nest.Nest) -> ir.FunctionType:
@@ -170,7 +172,7 @@ class _StatementPrinter:
                 phi.add_incoming(names[name], latch)
             again = builder.cbranch(builder.icmp_signed("<", following, end), body, after)
             if loop.vector:
-                again.set_metadata("llvm.loop", _independent_loop(self.module, group))
+                again.set_metadata("llvm.loop", _independent_loop(self.module, group, rounds))
         last = dict(names)
         builder.position_at_end(after)
         names.clear()
@@ -263,13 +265,24 @@ def _access_group(module: ir.Module) -> Any:
     return _Distinct(module, (), name=str(len(module.metadata)))
 
 
-def _independent_loop(module: ir.Module, group: Any) -> Any:
+def _independent_loop(module: ir.Module, group: Any, rounds: int | None) -> Any:
     """Loop metadata: accesses of this group in different rounds are independent.
 
     A loop's identity is a node that names itself first. Vectorisation is not demanded, as LLVM
-    would then gather where that is slower, and write to the terminal where it can't.
+    would then gather where that is slower, and write to the terminal where it can't. Of a short
+    loop the lanes are named, which is no demand: left alone, LLVM writes its rounds out one by one,
+    and then gathers lanes from the rounds of a loop outside it.
     """
-    accesses = module.add_metadata(["llvm.loop.parallel_accesses", group])
+    properties = [module.add_metadata(["llvm.loop.parallel_accesses", group])]
+    lanes = _lanes(rounds) if rounds is not None and rounds < _SHORT else 1
+    if lanes > 1:
+        properties.append(module.add_metadata(["llvm.loop.unroll.disable"]))
+        properties.append(module.add_metadata(["llvm.loop.vectorize.width", _INT32(lanes)]))
     identity = module.add_metadata([f"loop {len(module.metadata)}"])
-    identity.operands = (identity, accesses)
+    identity.operands = (identity, *properties)
     return identity
+
+
+def _lanes(rounds: int) -> int:
+    """The lanes with which a number of rounds takes the fewest steps, its rest being taken singly."""
+    return min((16, 8, 4, 2, 1), key=lambda lanes: rounds // lanes + 1.5 * (rounds % lanes))
