@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-import symnet.ops.operators  # noqa: F401  (gives variables their operators)
+import symnet.ops.operators
 from symnet import errors
 from symnet.compile.function import Function, In, Out, function
 from symnet.compile.mode import Mode, get_default_mode

@@ -194,11 +194,12 @@ def _walk(
             gradients = node.op.gradient(node, incoming)
         if len(gradients) != len(node.inputs):
             raise GraphError(
-                f"the gradient rule of {node.op} gave {len(gradients)} gradients for {len(node.inputs)} inputs",
+                f"the gradient rule of {node.op} gave {len(gradients)} gradients "
+                f"for {len(node.inputs)} inputs",
                 source=node.source,
             )
         for variable, gradient in zip(node.inputs, gradients, strict=True):
-            if gradient is DISCONNECTED or isinstance(variable, Constant) and variable not in wanted:
+            if gradient is DISCONNECTED or (isinstance(variable, Constant) and variable not in wanted):
                 continue
             if variable in known or variable not in reached:
                 continue
@@ -235,7 +236,7 @@ def _disconnected(
     return zeros_like(target, dtype=_gradient_dtype(target))
 
 
-def Lop(  # noqa: N802 (Theano's name)
+def Lop(
     f: Any, wrt: Any, eval_points: Any, consider_constant: Any = None, disconnected_inputs: str = "raise"
 ) -> Any:
     """The vector-Jacobian product: `eval_points` (of `f`'s shapes) times the Jacobian of `f` by `wrt`."""
@@ -252,7 +253,7 @@ def Lop(  # noqa: N802 (Theano's name)
     )
 
 
-def Rop(  # noqa: N802 (Theano's name)
+def Rop(
     f: Any, wrt: Any, eval_points: Any, disconnected_outputs: str = "raise"
 ) -> Any:
     """The Jacobian of `f` by `wrt` times a vector (`eval_points`, of `wrt`'s shapes).

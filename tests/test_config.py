@@ -14,9 +14,9 @@ import symnet.tensor as T
 def settings_with(**environment):
     code = "import symnet; print(symnet.config.floatX, symnet.config.mode, symnet.config.cache)"
     given = {k: v for k, v in os.environ.items() if not k.startswith("SYMNET_")}
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**given, **environment}
-    )
+    given.update(environment)
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=given)
 
 
 def test_the_defaults():

@@ -131,7 +131,7 @@ def test_a_name_that_is_not_there_says_so(installed, path, hint):
 def test_a_guarded_import_falls_back(installed):
     names = scope_of(
         "try:\n    import theano.sparse as sparse\nexcept ImportError:\n    sparse = None\n"
-        "try:\n    from theano.sandbox.cuda import dnn, basic_ops\nexcept ImportError:\n    basic_ops = None\n"
+        "try:\n    from theano.sandbox.cuda import basic_ops\nexcept ImportError:\n    basic_ops = None\n"
     )
     assert names["sparse"] is None and names["basic_ops"] is None
 

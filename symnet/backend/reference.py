@@ -64,7 +64,8 @@ def _operands(node: Apply, inputs: Sequence[np.ndarray[Any, Any]]) -> list[str]:
     from symnet.errors import describe
 
     return [
-        f"operand {position}: {describe(variable)}" + (f", here of shape {array.shape}" if array.shape != variable.type.shape else "")
+        f"operand {position}: {describe(variable)}"
+        + (f", here of shape {array.shape}" if array.shape != variable.type.shape else "")
         for position, (variable, array) in enumerate(zip(node.inputs, inputs, strict=True))
     ]
 

@@ -139,7 +139,7 @@ class Function:
 
     @property
     def kernels(self) -> list[Any]:
-        """The kernels of the latest specialisation, each with a readable `source`; [] before the first call."""
+        """The latest specialisation's kernels, each with a readable `source`; [] before the first call."""
         found: list[Any] = self._executor.kernels
         return found
 
@@ -203,7 +203,9 @@ class Function:
             except InputTypeError as error:
                 label = spec.name or f"number {position}"
                 raise type(error)(
-                    f"input {label} of {self!s}: {error.asked}", [spec.variable, self._made()], hint=error.hint
+                    f"input {label} of {self!s}: {error.asked}",
+                    [spec.variable, self._made()],
+                    hint=error.hint,
                 ) from None
             values.append(np.require(array, requirements=["C", "A"]))
         return values
@@ -227,7 +229,8 @@ class Function:
         return f"function {self.name}" if self.name else "the function"
 
     def __repr__(self) -> str:
-        return f"<symnet function {self.name or 'unnamed'}: {len(self.inputs)} inputs, {self._form.count} outputs>"
+        counts = f"{len(self.inputs)} inputs, {self._form.count} outputs"
+        return f"<symnet function {self.name or 'unnamed'}: {counts}>"
 
 
 _MISSING = object()
@@ -383,7 +386,9 @@ def _input_specs(inputs: Any) -> list[In]:
         if isinstance(spec.variable, Constant | SharedVariable):
             kind = "constant" if isinstance(spec.variable, Constant) else "shared variable"
             raise GraphError(
-                f"function: a {kind} as an input", [spec.variable], hint="givens= replaces it, set_value changes it"
+                f"function: a {kind} as an input",
+                [spec.variable],
+                hint="givens= replaces it, set_value changes it",
             )
         if spec.value is not None and not isinstance(spec.value, SharedVariable):
             spec.value = spec.variable.type.filter(spec.value, allow_downcast=spec.allow_downcast)
@@ -537,7 +542,7 @@ def _graph(
     replaced: Mapping[Variable, Variable],
     updates: Mapping[SharedVariable, Variable],
 ) -> tuple[FunctionGraph, dict[Variable, Variable]]:
-    """The function's own copy of the graph, with givens in place; inputs: arguments, then shared variables."""
+    """The function's own copy of the graph, givens in place; inputs are arguments, then shared variables."""
     fresh: dict[Variable, Variable] = {}
     for spec in specs:
         copy = spec.variable.type.make_variable(spec.variable.name)

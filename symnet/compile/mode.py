@@ -48,7 +48,7 @@ class Mode:
         updates: list[SharedVariable],
         name: str | None,
     ) -> Any:
-        """What runs the graph: its first `arguments` inputs are the call's, its first `outputs` ends the results."""
+        """What runs the graph, whose first `arguments` inputs are the call's, first `outputs` ends its results."""
         if self.linker == "reference":
             from symnet.backend.reference import ReferenceExecutor
 

@@ -44,7 +44,7 @@ def seed_number(seed: Any) -> int:
     GraphError
         For anything else.
     """
-    if seed is None or isinstance(seed, list | tuple | np.ndarray) and np.ndim(seed) == 1:
+    if seed is None or (isinstance(seed, list | tuple | np.ndarray) and np.ndim(seed) == 1):
         entropy = None if seed is None else [int(each) for each in seed]
         return int(np.random.SeedSequence(entropy).generate_state(1, "uint64")[0] >> np.uint64(1))
     if isinstance(seed, np.ndarray) and seed.ndim == 0:
@@ -262,7 +262,7 @@ class RandomStreams:
             The result's dtype.
         """
         entries = as_tensor_variable(a)
-        if entries.ndim > 1 or entries.ndim == 0 and entries.dtype not in DISCRETE_DTYPES:
+        if entries.ndim > 1 or (entries.ndim == 0 and entries.dtype not in DISCRETE_DTYPES):
             raise GraphError("choice: a is an integer or a vector", [entries])
         count = cast(entries, "int64") if entries.ndim == 0 else length_of(entries, 0)
         state = self._state()
@@ -403,7 +403,7 @@ def _size(size: Any, ndim: int | None, parameters: Sequence[Any]) -> tuple[Varia
     if size is None:
         lengths = shape_vector(_common_shape([as_tensor_variable(each) for each in parameters]), "size")
     else:
-        scalar = isinstance(size, int | np.integer) or isinstance(size, Variable) and size.ndim == 0
+        scalar = isinstance(size, int | np.integer) or (isinstance(size, Variable) and size.ndim == 0)
         lengths = shape_vector([size] if scalar else size, "size")
     if isinstance(lengths, Constant) and np.any(lengths.data < 0):
         raise ArgumentError(f"size {tuple(lengths.data)} has a negative length")

@@ -1,4 +1,4 @@
-"""`verify_grad`: takes a function that builds an expression and a point, hands on an error where the gradient is wrong.
+"""`verify_grad`: takes what builds an expression, and a point, hands on an error where a gradient is wrong.
 
 The expression is projected to a scalar by random weights, and the symbolic gradient of that is held
 against central finite differences, entry by entry.

@@ -30,7 +30,7 @@ class Size:
     number of terms, written out.
     """
 
-    __slots__ = ("arguments", "function", "weight", "_hash")
+    __slots__ = ("_hash", "arguments", "function", "weight")
 
     def __init__(self, function: str, *arguments: Any) -> None:
         self.function = function
@@ -55,7 +55,7 @@ class Size:
         return f"{self.function}({', '.join(map(repr, self.arguments))})"
 
 
-Dimension = Union[int, Unknown, Size]
+Dimension = Union[int, Unknown, Size]  # noqa: UP007 (mypy takes no | of what it has not seen)
 Shape = tuple[Dimension, ...]
 
 
@@ -123,7 +123,7 @@ def _simplify(function: str, arguments: tuple[Dimension, ...]) -> Dimension | No
             return 1
         if function in ("ne", "lt", "gt"):
             return 0
-    if function == "add" and right == 0 or function == "sub" and right == 0:
+    if (function == "add" and right == 0) or (function == "sub" and right == 0):
         return left
     if function == "add" and left == 0:
         return right

@@ -125,7 +125,7 @@ class Op:
         raise NotImplementedError(f"{type(self).__name__}.shapes")
 
     def numpy(self, node: Apply, *inputs: np.ndarray[Any, Any]) -> Any:
-        """The meaning: the output array (or a tuple of them) from the input arrays, which stay as they are."""
+        """The meaning: the output array (or a tuple of them) from the input arrays, which do not change."""
         raise NotImplementedError(f"{type(self).__name__}.numpy")
 
     def gradient(self, node: Apply, output_gradients: Sequence[Variable]) -> Sequence[Any]:

@@ -74,7 +74,7 @@ class TensorType:
     (False, True)
     """
 
-    __slots__ = ("dtype", "shape", "broadcastable", "_hash")
+    __slots__ = ("_hash", "broadcastable", "dtype", "shape")
 
     #: Makes a variable of a type; set by `symnet.graph.variable`.
     variable_class: Callable[..., Variable]
@@ -151,7 +151,7 @@ class TensorType:
         InputTypeError
             When the value would lose information, has another rank, or is not numeric.
         """
-        given_float = type(value) is float or type(value) is np.float64 and self.dtype == "float64"
+        given_float = type(value) is float or (type(value) is np.float64 and self.dtype == "float64")
         if isinstance(value, np.memmap):
             array = np.asarray(value)
         elif isinstance(value, np.ndarray):
@@ -204,7 +204,8 @@ class TensorType:
             f"expected {self}, got {array.dtype} "
             + (f"of shape {array.shape}" if array.ndim else repr(value))
             + ": converting it would lose precision",
-            hint=f"pass numpy.asarray(value, dtype={self.dtype!r}), or function(..., allow_input_downcast=True)",
+            hint=f"pass numpy.asarray(value, dtype={self.dtype!r}), "
+            "or function(..., allow_input_downcast=True)",
         )
 
     def make_variable(self, name: str | None = None) -> Variable:

@@ -197,7 +197,7 @@ class Constant(Variable):
 class Apply:
     """An op applied to inputs, with the outputs that makes and the user's line that wrote it."""
 
-    __slots__ = ("op", "inputs", "outputs", "source", "__weakref__")
+    __slots__ = ("__weakref__", "inputs", "op", "outputs", "source")
 
     def __init__(
         self,

@@ -294,7 +294,7 @@ class AdvancedSubtensor(_Advanced):
 
 
 class AdvancedIncSubtensor(_Advanced):
-    """A tensor with values added (each index as often as it comes) or set (the last wins) at integer arrays."""
+    """A tensor with values added (an index as often as it comes) or set (the last wins) at integer arrays."""
 
     properties: tuple[str, ...] = ("axes", "set_")
 
@@ -372,7 +372,7 @@ class Nonzero(Op):
         """As many entries as the data says, at most all."""
         if self.axis is not None:
             for axis, length in enumerate(shapes[0], start=self.axis):
-                asked = f"the mask has another length than the tensor, so a place is outside axis {axis} or left out"
+                asked = f"a mask of another length: a place is outside axis {axis}, or left out"
                 context.equal(length, shapes[1][axis], asked)
         length = context.data_dependent(inputs[0], dims.multiply(*shapes[0]))
         return [(length,)] * len(shapes[0])
@@ -440,7 +440,7 @@ def _moded(where: Variable, variable: Variable, axis: int | None, mode: str) -> 
 def _is_array_index(item: Any) -> bool:
     if isinstance(item, Variable):
         return item.ndim > 0
-    return isinstance(item, list | tuple) or isinstance(item, np.ndarray) and item.ndim > 0
+    return isinstance(item, list | tuple) or (isinstance(item, np.ndarray) and item.ndim > 0)
 
 
 def _scalar_index(item: Any, x: Variable) -> Variable | int:
@@ -454,7 +454,9 @@ def _scalar_index(item: Any, x: Variable) -> Variable | int:
         if item.ndim == 0 and item.dtype in INTEGER_DTYPES:
             return int(item.data) if isinstance(item, Constant) else item
         raise GraphError("an index or a slice's bound is an integer scalar", [x, item])
-    raise GraphError(f"{item!r} as an index: integers, slices, None, ... and integer arrays are expected", [x])
+    raise GraphError(
+        f"{item!r} as an index: integers, slices, None, ... and integer arrays are expected", [x]
+    )
 
 
 def index(x: Any, item: Any) -> Variable:
@@ -506,7 +508,9 @@ def _expand_masks(x: Variable, items: list[Any]) -> list[Any]:
     for each, taken in zip(arrays, lengths, strict=True):
         if _is_mask(each):
             if axis + taken > x.ndim:
-                raise IndexingError(f"a mask of {taken} axes for a tensor of {x.ndim}, from axis {axis} on", [x])
+                raise IndexingError(
+                    f"a mask of {taken} axes for a tensor of {x.ndim}, from axis {axis} on", [x]
+                )
             expanded += _places(x, each, axis)
         else:
             expanded.append(each)
@@ -627,7 +631,7 @@ def _assign(x: Any, y: Any, set_: bool, what: str) -> Variable:
         base = node.inputs[0]
         changed = AdvancedIncSubtensor(op.axes, set_)(base, value, *node.inputs[1:])
         inner = base.owner.op if base.owner is not None else None
-        if isinstance(inner, Subtensor) or isinstance(inner, DimShuffle) and "x" in inner.pattern:
+        if isinstance(inner, Subtensor) or (isinstance(inner, DimShuffle) and "x" in inner.pattern):
             return _assign(base, changed, True, what)
         return changed  # type: ignore[no-any-return]
     if isinstance(op, DimShuffle):

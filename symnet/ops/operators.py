@@ -1,4 +1,4 @@
-"""The operators and methods of a variable: takes the ops, hands them to `Variable` as `x + y`, `x[i]`, `x.sum()`.
+"""A variable's operators and methods: takes the ops, hands them to `Variable` as `x + y`, `x[i]`, `x.sum()`.
 
 A method means the function of the same name; this file is the one list of them.
 """
@@ -83,7 +83,9 @@ def _iterate(self: Variable) -> Iterator[Variable]:
     known = self.type.shape[0]
     if known is None:
         raise GraphError(
-            "iteration over an axis of unknown length", [self], hint="say how long it is: T.tensor(dtype, shape=(3, None)); loops over unknown lengths are not there yet"
+            "iteration over an axis of unknown length",
+            [self],
+            hint="say how long it is, T.tensor(dtype, shape=(3, None)); symbolic loops are not there yet",
         )
     return (indexing.index(self, position) for position in range(known))
 

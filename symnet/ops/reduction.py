@@ -104,7 +104,7 @@ class Reduce(Op):
             return np.asarray(found).astype(self.dtype)
 
     def gradient(self, node: Apply, output_gradients: Sequence[Variable]) -> Sequence[Any]:
-        """A sum hands the gradient to all, an extreme to every entry that attains it, a product by the others."""
+        """A sum gives all the gradient, an extreme every entry that attains it, a product by the others."""
         x, out, g = node.inputs[0], node.outputs[0], output_gradients[0]
         if self.dtype in DISCRETE_DTYPES or x.dtype in DISCRETE_DTYPES:
             return [ZERO]
@@ -150,7 +150,7 @@ def _product_of_others(x: Variable, product: Variable, axes: tuple[int, ...]) ->
 
 
 class ArgExtreme(Op):
-    """The place of the largest ("maximum") or smallest ("minimum") entry along one axis: the first, or the first NaN."""
+    """The place along one axis of the largest ("maximum") or smallest entry: the first, or the first NaN."""
 
     properties = ("function", "axis")
 
@@ -272,13 +272,13 @@ def prod(
 
 
 def max(x: Any, axis: Any = None, keepdims: bool = False) -> Variable:
-    """The largest entry over axes (NaN where there is one); its gradient goes to every entry that attains it."""
+    """The largest entry over axes, or NaN; its gradient goes to every entry that attains it."""
     variable = as_tensor_variable(x)
     return _reduce("maximum", variable, axis, variable.dtype, keepdims)
 
 
 def min(x: Any, axis: Any = None, keepdims: bool = False) -> Variable:
-    """The smallest entry over axes (NaN where there is one); its gradient goes to every entry that attains it."""
+    """The smallest entry over axes, or NaN; its gradient goes to every entry that attains it."""
     variable = as_tensor_variable(x)
     return _reduce("minimum", variable, axis, variable.dtype, keepdims)
 

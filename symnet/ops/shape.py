@@ -379,8 +379,10 @@ def flatten(x: Any, ndim: int | None = None, outdim: int | None = None) -> Varia
     variable = as_tensor_variable(x)
     wanted = outdim if ndim is None else ndim
     wanted = 1 if wanted is None else int(wanted)
-    if wanted < 1 or variable.ndim and wanted > variable.ndim:
-        raise ArgumentError(f"flatten to {wanted} axes", [variable], hint="from 1 up to the tensor's own number")
+    if wanted < 1 or (variable.ndim and wanted > variable.ndim):
+        raise ArgumentError(
+            f"flatten to {wanted} axes", [variable], hint="from 1 up to the tensor's own number"
+        )
     if wanted == variable.ndim:
         return variable
     return reshape(variable, [length_of(variable, axis) for axis in range(wanted - 1)] + [-1])

@@ -76,7 +76,7 @@ def specify_shape(x: Any, shape: Sequence[int | None]) -> Variable:
     if isinstance(shape, list | tuple) and len(shape) != variable.ndim:
         raise GraphError(f"specify_shape to {len(shape)} axes", [variable])
     lengths = tuple(
-        int(each.data) if isinstance(each, Constant) else None if each is None else int(each) for each in shape
+        None if each is None else int(each.data if isinstance(each, Constant) else each) for each in shape
     )
     if all(want is None or want == have for want, have in zip(lengths, variable.type.shape, strict=True)):
         return variable

@@ -1,4 +1,4 @@
-"""The user's namespace, `import symnet.tensor as T`: takes nothing, hands on what `ops/` has under Theano's names.
+"""The user's namespace, `import symnet.tensor as T`: hands on what `ops/` has, under Theano's names.
 
 Only names stand here; what they mean is said where they are defined. A name of Theano's that is not
 there yet raises `MissingNameError`, which says so.
@@ -10,7 +10,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-import symnet.ops.operators  # noqa: F401  (gives variables their operators)
+import symnet.ops.operators
 from symnet.absent import module_getattr
 from symnet.compile.verify_grad import verify_grad
 from symnet.errors import DisconnectedInputError, ShapeError

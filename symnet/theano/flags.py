@@ -134,7 +134,8 @@ class Flags:
         del self._given[name]
 
     def __repr__(self) -> str:
-        names = sorted({flag.removeprefix(self._section) for flag in DEFAULTS if flag.startswith(self._section)})
+        own = [flag for flag in DEFAULTS if flag.startswith(self._section)]
+        names = sorted(flag.removeprefix(self._section) for flag in own)
         lines = [f"{self._section}{each} = {_value(self, each)!r}" for each in names]
         return "\n".join(lines if self._section else [repr(settings), *lines])
 

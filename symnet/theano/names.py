@@ -1,7 +1,7 @@
 """The table of Theano's modules: takes nothing, hands on, module by module, where each name is defined.
 
-A string with a colon is "module:attribute" ("module:" the module); anything else is the value itself. Everything below
-`theano.tensor` stands in `symnet.tensor` and not here.
+A string with a colon is "module:attribute" ("module:" the module); anything else is the value itself.
+Everything below `theano.tensor` stands in `symnet.tensor` and not here.
 """
 
 from __future__ import annotations

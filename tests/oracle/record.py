@@ -14,13 +14,13 @@ os.environ["THEANO_FLAGS"] = (
     + os.environ.get("THEANO_FLAGS", "")
 )
 
-import theano  # noqa: E402
-import theano.tensor as T  # noqa: E402
-import theano.tensor.nnet.conv  # noqa: E402
-import theano.tensor.shared_randomstreams  # noqa: E402
-import theano.tensor.signal.pool  # noqa: E402
+import theano
+import theano.tensor as T
+import theano.tensor.nnet.conv
+import theano.tensor.shared_randomstreams
+import theano.tensor.signal.pool
 
-from oracle.evaluate import (  # noqa: E402
+from oracle.evaluate import (
     differentiated,
     error_name,
     make_variables,
@@ -29,8 +29,8 @@ from oracle.evaluate import (  # noqa: E402
     scope,
     weighted,
 )
-from oracle.expressions import CASES  # noqa: E402
-from oracle.inputs import broadcastable, fingerprint, values, weights  # noqa: E402
+from oracle.expressions import CASES
+from oracle.inputs import broadcastable, fingerprint, values, weights
 
 PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "recorded.json")
 

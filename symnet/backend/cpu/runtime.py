@@ -71,7 +71,7 @@ def _compile(program: Program, table: Table) -> bytes:
 
 
 def _by_numba(program: Program, table: Table) -> Loaded:
-    """Every kernel from its Numba source alone; the entry calls them by address, so nothing is kept on disk."""
+    """Every kernel from its Numba source alone; nothing is kept on disk, the entry calls them by address."""
     from llvmlite import ir
 
     from symnet.backend.cpu import llvm

@@ -2,6 +2,7 @@ import numpy as np
 
 import symnet
 
+
 def cost(x):
     return x**2 * symnet.disconnected_grad(x)
 

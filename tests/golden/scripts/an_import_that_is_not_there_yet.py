@@ -1,3 +1,1 @@
-import symnet
-
 from symnet.theano.tensor.slinalg import cholesky

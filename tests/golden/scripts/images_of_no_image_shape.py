@@ -1,5 +1,3 @@
-import symnet
-
 from symnet.network3 import ConvPoolLayer, FullyConnectedLayer, Network
 
 net = Network(
