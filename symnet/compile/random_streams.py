@@ -20,7 +20,6 @@ from symnet.ops import elementwise_table as table
 from symnet.ops.basic import as_tensor_variable, constant
 from symnet.ops.creation import arange
 from symnet.ops.elementwise import cast
-from symnet.ops.indexing import index, take
 from symnet.ops.linalg import dot
 from symnet.ops.random import Permutation, draw
 from symnet.ops.reduction import sum as reduce_sum
@@ -32,6 +31,7 @@ from symnet.ops.shape import (
     shape_padright,
     shape_vector,
 )
+from symnet.ops.subscript import index, take
 
 
 def seed_number(seed: Any) -> int:
@@ -322,7 +322,7 @@ class RandomStreams:
         uniform = shape_padright(draw("uniform", state, shape_vector(every, "size"), rank + 1, "float64"))
         upper = _cumulative(probabilities)
         lower = table.sub(upper, probabilities)
-        last = table.eq(arange(length_of(upper, upper.ndim - 1)), length_of(upper, upper.ndim - 1) - 1)  # type: ignore[operator]
+        last = table.eq(arange(length_of(upper, upper.ndim - 1)), length_of(upper, upper.ndim - 1) - 1)
         # Rounding must not leave a gap after the last category.
         below = table.or_(table.lt(uniform, upper), last)
         chosen = table.and_(table.ge(uniform, lower), below)

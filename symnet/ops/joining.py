@@ -212,7 +212,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Variable:
             where: Any = constant(np.repeat(np.arange(len(counts.data), dtype="int64"), counts.data))
         else:
             where = RepeatIndices()(counts)
-        from symnet.ops.indexing import take
+        from symnet.ops.subscript import take
 
         return take(variable, where, axis)
     lengths = [length_of(variable, each) for each in range(variable.ndim)]

@@ -10,7 +10,7 @@ from typing import Any
 
 from symnet.errors import GraphError
 from symnet.graph.variable import Variable
-from symnet.ops import creation, indexing, joining, linalg, reduction, shape
+from symnet.ops import creation, indexing, joining, linalg, reduction, shape, subscript
 from symnet.ops import elementwise_table as table
 from symnet.ops.elementwise import cast
 
@@ -87,7 +87,7 @@ def _iterate(self: Variable) -> Iterator[Variable]:
             [self],
             hint="say how long it is, T.tensor(dtype, shape=(3, None)); symbolic loops are not there yet",
         )
-    return (indexing.index(self, position) for position in range(known))
+    return (subscript.index(self, position) for position in range(known))
 
 
 def _contains(self: Variable, item: Any) -> bool:
@@ -158,7 +158,7 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "dot": linalg.dot,
     "clip": _clip,
     "norm": _norm,
-    "take": indexing.take,
+    "take": subscript.take,
     "nonzero": indexing.nonzero,
     "fill": table.fill,
     "round": _round,
@@ -183,7 +183,7 @@ def attach() -> None:
         "__abs__": lambda self: table.abs_(self),
         "__invert__": lambda self: table.invert(self),
         "__divmod__": _divmod,
-        "__getitem__": indexing.index,
+        "__getitem__": subscript.index,
         "__bool__": _truth,
         "__len__": _length,
         "__iter__": _iterate,

@@ -123,7 +123,8 @@ class Reduce(Op):
         if self.dtype != "int64" or not isinstance(known, tuple) or node.inputs[0].dtype == "uint64":
             return None
         if self.function in ("add", "mul"):
-            start, rest = {"add": 0, "mul": 1}[self.function], known
+            start: Dimension = {"add": 0, "mul": 1}[self.function]
+            rest = known
         elif known:
             start, rest = known[0], known[1:]
         else:

@@ -103,7 +103,7 @@ from symnet.ops.elementwise_table import (
     trunc,
     xor,
 )
-from symnet.ops.indexing import inc_subtensor, nonzero, set_subtensor, take
+from symnet.ops.indexing import nonzero
 from symnet.ops.joining import concatenate, join, repeat, stack, tile
 from symnet.ops.linalg import batched_dot, batched_tensordot, dot, outer, tensordot
 from symnet.ops.operators import round_to as round
@@ -137,6 +137,7 @@ from symnet.ops.shape import (
 from symnet.ops.shape import shape_of as shape
 from symnet.ops.shape_promises import addbroadcast, patternbroadcast, specify_shape
 from symnet.ops.shape_promises import unbroadcast_axes as unbroadcast
+from symnet.ops.subscript import inc_subtensor, set_subtensor, take
 from symnet.tensor.constructors import CONSTRUCTORS, PLURALS, TYPES, tensor
 
 # Theano's other names for the same.

@@ -8,9 +8,7 @@ from symnet.ops.indexing import (
     AdvancedSubtensor,
     IncSubtensor,
     Subtensor,
-    inc_subtensor,
-    set_subtensor,
-    take,
 )
+from symnet.ops.subscript import inc_subtensor, set_subtensor, take
 
 __getattr__ = module_getattr(__name__)

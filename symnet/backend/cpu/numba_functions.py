@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-_BITS = {types.float32: types.uint32, types.float64: types.uint64}
+_BITS: dict[Any, Any] = {types.float32: types.uint32, types.float64: types.uint64}
 _FLOATS = {bits: number for number, bits in _BITS.items()}
 
 

@@ -82,7 +82,7 @@ def compile_numba(kernel: nest.Nest) -> NumbaNest:
         if getattr(function, "__module__", "") is None and name != kernel.name:
             namespace[name] = numba.njit(**OPTIONS)(function)
     try:
-        compiled = numba.cfunc(_signature(kernel), **OPTIONS)(namespace[kernel.name])
+        compiled: Any = numba.cfunc(_signature(kernel), **OPTIONS)(namespace[kernel.name])
     except NumbaError as error:
         raise CompileError(f"Numba can't compile kernel {kernel.name}: {error}", covers) from error
     return NumbaNest(kernel.name, int(compiled.address), source, compiled)
