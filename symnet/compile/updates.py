@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from symnet.compile.lower import Lowering, contiguous_strides
 from symnet.compile.lower_elementwise import StridedTree, write_entries
-from symnet.compile.program import Buffer, KernelCall, View
+from symnet.compile.program import Buffer, KernelCall, SlotStep, View
 from symnet.graph.dims import Dimension
 from symnet.graph.variable import Constant, Variable
 
@@ -54,6 +54,7 @@ def emit_updates(lowering: Lowering) -> None:
             continue
         pending.remove(ready)
         write_entries(lowering, ready.value, ready.target)
+    _find_sizes_first(lowering)
 
 
 def _is_ready(write: _Write, pending: list[_Write]) -> bool:
@@ -113,14 +114,25 @@ def _compute_first(lowering: Lowering, write: _Write) -> None:
     steps = lowering.program.steps
     write_entries(lowering, write.value, copy)
     lowering._phase = 2
-    # It belongs before the first write.
-    first = next(
-        (i for i, step in enumerate(steps) if isinstance(step, KernelCall) and step.phase == 2), len(steps)
-    )
-    steps.insert(first, steps.pop())
+    kernel = steps.pop()
+    steps.insert(_find_sizes_first(lowering), kernel)
     lowering.views[write.value] = copy
     write.reads = set()
     write.in_place = True
+
+
+def _find_sizes_first(lowering: Lowering) -> int:
+    """Move the sizes found after the first write before it, as they may be made of what is written.
+
+    Returns the first write's place among the steps.
+    """
+    steps = lowering.program.steps
+    first = next(
+        (i for i, step in enumerate(steps) if isinstance(step, KernelCall) and step.phase == 2), len(steps)
+    )
+    sizes = [step for step in steps[first:] if isinstance(step, SlotStep)]
+    steps[first:] = [*sizes, *(step for step in steps[first:] if not isinstance(step, SlotStep))]
+    return first + len(sizes)
 
 
 def _replace_later(
