@@ -115,10 +115,12 @@ def test_the_derivation_makes_the_steps_of_pytorch(name, floatX):
     _, eta, lmbda = NETWORKS[name]
     oracle = derivation.NETWORKS[name](first_params(name), BATCH, np.dtype(floatX).type)
     x, y = digits()
-    costs = []
+    given, costs = None, []
+    drawn = masks() if name == "dropout" else []
     for step in range(STEPS):
         batch = rows(step)
-        given = [None, None, *(m[batch] for m in masks())] if name == "dropout" else None
+        if drawn:
+            given = [None, None, *(mask[batch] for mask in drawn)]
         costs.append(oracle.step(x[batch], y[batch], eta, given, lmbda, STEPS))
     assert_recorded(name, floatX, oracle.params, costs)
 
