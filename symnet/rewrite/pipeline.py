@@ -64,7 +64,7 @@ PASSES: list[Pass] = [
 ]
 
 
-@dataclass
+@dataclass(repr=False)
 class RewriteReport:
     """What each pass did; `str(report)` is a table, `report.log()` every application of every rule."""
 
@@ -95,6 +95,13 @@ class RewriteReport:
             lines.append(f"{each.name}: {each.sentence}")
             lines.extend(f"  {application}" for application in each.applications)
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        before, after = (
+            (self.passes[0].nodes_before, self.passes[-1].nodes_after) if self.passes else (0, 0)
+        )
+        applied = len(self.applications)
+        return f"<rewriting: {before} nodes to {after} by {applied} applications, {self.seconds * 1e3:.1f} ms>"
 
     def __str__(self) -> str:
         lines = [
