@@ -90,7 +90,7 @@ def arguments():
     parser.add_argument("--lmbda", type=float, help="L2 regularisation (default: by the net)")
     parser.add_argument("--mini-batch-size", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1, help="of the first weights (default: 1)")
-    parser.add_argument("--data", metavar="PATH", help="file or folder of MNIST")
+    parser.add_argument("--data", metavar="PATH", help="file or folder of MNIST (default: the one beside)")
     parser.add_argument("--download", action="store_true", help="fetch MNIST if it isn't there")
     parser.add_argument("--save", metavar="FILE", help="write the parameters to this .npz")
     parser.add_argument("--json", metavar="FILE", help="write settings and results to this file")
@@ -106,8 +106,10 @@ def main():
     lmbda = lmbda if given.lmbda is None else given.lmbda
     mini_batch_size = given.mini_batch_size
 
+    beside = Path(__file__).parent / "data" / "mnist"
+    data = given.data or (beside if beside.is_dir() else None)
     training_data, validation_data, test_data = network3.load_data_shared(
-        given.data, download=given.download
+        data, download=given.download
     )
     net = Network(layers(mini_batch_size), mini_batch_size)
     started = time.perf_counter()

@@ -1,0 +1,40 @@
+"""The examples in docstrings, and the ones in the README, run and give what they show."""
+
+import doctest
+import importlib
+import pathlib
+
+import pytest
+
+import symnet
+
+PACKAGE = pathlib.Path(symnet.__file__).parent
+MODULES = sorted(
+    ".".join(("symnet", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+    if ">>> " in path.read_text()
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of(name):
+    module = importlib.import_module(name)
+    found = doctest.testmod(module)
+    assert found.attempted and not found.failed
+
+
+def test_there_are_examples():
+    assert "symnet" in MODULES and len(MODULES) > 10
+
+
+def readme_block(first_line):
+    text = (PACKAGE.parent / "README.md").read_text()
+    blocks = text.split("```python\n")[1:]
+    return next(block.split("```")[0] for block in blocks if block.startswith(first_line))
+
+
+def test_the_ten_lines_of_the_readme(capsys):
+    names = {}
+    exec(readme_block("import numpy as np\nimport symnet\n"), names)
+    assert names["w"].get_value() == pytest.approx([1, 2, 3], abs=1e-6)
+    assert capsys.readouterr().out.strip()
