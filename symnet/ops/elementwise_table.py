@@ -47,9 +47,11 @@ def _widened_bools(*dtypes: str) -> str:
 
 
 def _integer_power(x: Any, y: Any) -> Any:
-    """NumPy refuses negative powers of integers; here they are the real power, rounded to zero."""
+    """NumPy refuses negative powers of integers; here they are the real power, rounded to zero (0 of 0)."""
     if x.dtype.kind in "iu" and y.dtype.kind == "i" and np.any(y < 0):
-        return np.power(x.astype("float64"), y).astype(x.dtype)
+        whole = np.power(x, np.maximum(y, 0))
+        quotient = np.where(x == 1, 1, np.where(x == -1, 1 - 2 * (y % 2), 0))
+        return np.where(y < 0, quotient, whole).astype(x.dtype)
     return np.power(x, y)
 
 
@@ -387,6 +389,11 @@ def _integers(*dtypes: str) -> str:
         raise GraphError(
             f"a bit operation on {' and '.join(dtypes)}: either all are bools or none is",
             hint='T.cast(condition, "int8") makes a bool an integer',
+        )
+    if common(*dtypes) not in DISCRETE_DTYPES:
+        raise GraphError(
+            f"a bit operation on {' and '.join(dtypes)}: no integer dtype holds both",
+            hint='T.cast(x, "int64") chooses one',
         )
     return common(*dtypes)
 
