@@ -7,6 +7,7 @@ arithmetic may be contracted into fused multiply-adds, and takes no other libert
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ _INT64 = ir.IntType(64)
 _POINTER = ir.PointerType()
 #: Loops of library functions with at most this many rounds are written out.
 _WRITTEN_OUT = 16
-#: Independent loops of fewer rounds are vectorised in steps chosen here.
+#: Independent loops of fewer rounds are printed in stretches that fill vectors.
 _SHORT = 64
 
 
@@ -141,8 +142,15 @@ class _StatementPrinter:
         rounds = int(extent.value) if isinstance(extent, Literal) else None
         if rounds is not None and rounds <= self.write_out:
             return all(self._round(loop, _INT64(index)) for index in range(rounds))
+        if loop.vector and rounds is not None and rounds < _SHORT:
+            starts = itertools.accumulate([0, *_pieces(rounds)])
+            return all(map(self._loop, itertools.repeat(loop), _pieces(rounds), starts))
+        return self._loop(loop, rounds)
+
+    def _loop(self, loop: nest.For, rounds: int | None, start: int = 0) -> bool:
+        """A loop of as many rounds, or of as many as its extent is, from the round `start` on."""
         builder, names = self.builder, self.scalars.names
-        end = self.scalars.index(extent)
+        end = self.scalars.index(loop.extent) if rounds is None else _INT64(rounds)
         before = builder.block
         body = self.function.append_basic_block(f"{loop.name}.body")
         after = self.function.append_basic_block(f"{loop.name}.end")
@@ -162,7 +170,8 @@ class _StatementPrinter:
         outer_group = self.scalars.access_group
         if loop.vector:
             self.scalars.access_group = _access_group(self.module)
-        goes_on = self._round(loop, counter)
+        place = builder.add(counter, _INT64(start), flags=("nuw", "nsw")) if start else counter
+        goes_on = self._round(loop, place)
         group, self.scalars.access_group = self.scalars.access_group, outer_group
         if goes_on:
             latch = builder.block
@@ -172,7 +181,8 @@ class _StatementPrinter:
                 phi.add_incoming(names[name], latch)
             again = builder.cbranch(builder.icmp_signed("<", following, end), body, after)
             if loop.vector:
-                again.set_metadata("llvm.loop", _independent_loop(self.module, group, rounds))
+                short = rounds is not None and rounds < _SHORT
+                again.set_metadata("llvm.loop", _independent_loop(self.module, group, short))
         last = dict(names)
         builder.position_at_end(after)
         names.clear()
@@ -265,24 +275,26 @@ def _access_group(module: ir.Module) -> Any:
     return _Distinct(module, (), name=str(len(module.metadata)))
 
 
-def _independent_loop(module: ir.Module, group: Any, rounds: int | None) -> Any:
+def _independent_loop(module: ir.Module, group: Any, short: bool) -> Any:
     """Loop metadata: accesses of this group in different rounds are independent.
 
     A loop's identity is a node that names itself first. Vectorisation is not demanded, as LLVM
-    would then gather where that is slower, and write to the terminal where it can't. Of a short
-    loop the lanes are named, which is no demand: left alone, LLVM writes its rounds out one by one,
-    and then gathers lanes from the rounds of a loop outside it.
+    would then gather where that is slower, and write to the terminal where it can't. A short loop
+    must not be written out before it is vectorised: LLVM would gather lanes from an outer loop.
     """
     properties = [module.add_metadata(["llvm.loop.parallel_accesses", group])]
-    lanes = _lanes(rounds) if rounds is not None and rounds < _SHORT else 1
-    if lanes > 1:
+    if short:
         properties.append(module.add_metadata(["llvm.loop.unroll.disable"]))
-        properties.append(module.add_metadata(["llvm.loop.vectorize.width", _INT32(lanes)]))
     identity = module.add_metadata([f"loop {len(module.metadata)}"])
     identity.operands = (identity, *properties)
     return identity
 
 
-def _lanes(rounds: int) -> int:
-    """The lanes with which a number of rounds takes the fewest steps, its rest being taken singly."""
-    return min((16, 8, 4, 2, 1), key=lambda lanes: rounds // lanes + 1.5 * (rounds % lanes))
+def _pieces(rounds: int) -> list[int]:
+    """Rounds in stretches that fill vectors: LLVM leaves a short loop scalar if it would have a rest.
+
+    >>> _pieces(30)
+    [16, 8, 4, 2]
+    """
+    sizes = [rounds // 16 * 16, rounds & 8, rounds & 4, rounds & 3]
+    return [size for size in sizes if size]
