@@ -281,6 +281,10 @@ class CompiledExecutor:
         self, arrays: Sequence[np.ndarray[Any, Any]], shapes: tuple[tuple[int, ...], ...]
     ) -> Specialisation:
         sizes = Specialiser(self.graph, arrays, set(self._dynamic), self._capacities).run()
+        for slot in sizes.slots.values():
+            # A shorter length comes later: what is made now is to serve it, too.
+            if slot.key is not None:
+                self._capacities[slot.key] = max(slot.capacity, self._capacities.get(slot.key, 0))
         dynamic = tuple(
             tuple(-1 if ("input", p, a) in self._dynamic else n for a, n in enumerate(shape))
             for p, shape in enumerate(shapes)
