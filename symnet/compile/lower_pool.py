@@ -10,6 +10,8 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from symnet.compile import nest
 from symnet.compile.builder import NestBuilder
 from symnet.compile.fusion import demands
@@ -189,9 +191,9 @@ class _Pool:
         if whole:
             starts = [axis.start(each) for axis, each in zip(self.axes, window, strict=True)]
             if self.taps <= MOST_TAPS:
-                for i in range(rows.window):
-                    for j in range(columns.window):
-                        visit(nest.add(starts[0], i), nest.add(starts[1], j))
+                for row in range(rows.window):
+                    for column in range(columns.window):
+                        visit(nest.add(starts[0], row), nest.add(starts[1], column))
                 return
             counts: list[Expression] = [Literal(INDEX, axis.window) for axis in self.axes]
         else:

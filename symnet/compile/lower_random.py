@@ -86,8 +86,8 @@ def _binomial(
 
     if isinstance(trials, Literal) and 0 < trials.value <= MOST_TRIALS:
         count = success(Literal(INDEX, 0))
-        for trial in range(1, int(trials.value)):
-            count = nest.call("add", count, success(Literal(INDEX, trial)))
+        for number in range(1, int(trials.value)):
+            count = nest.call("add", count, success(Literal(INDEX, number)))
         return count
     total = builder.declare(Literal("int64", 0), "successes")
     with builder.loop(trials, "trial") as trial:
