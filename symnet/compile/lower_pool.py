@@ -10,8 +10,6 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from symnet.compile import nest
 from symnet.compile.builder import NestBuilder
 from symnet.compile.fusion import demands
