@@ -121,7 +121,9 @@ class Specialisation:
         """Let the next call have the arena."""
         self._leases.append(lease)
 
-    def run(self, arrays: Sequence[np.ndarray[Any, Any]]) -> tuple[int, list[int], list[np.ndarray[Any, Any]]]:
+    def run(
+        self, arrays: Sequence[np.ndarray[Any, Any]]
+    ) -> tuple[int, list[int], list[np.ndarray[Any, Any]]]:
         """Run the entry: its code, the status words, and the results when the code is 0."""
         lease = self.lease()
         try:
@@ -305,7 +307,7 @@ class CompiledExecutor:
         return made
 
     def _learn(self, chosen: Specialisation, code: int, status: list[int]) -> None:
-        """From a guard that failed or a size above its capacity: which axis to find at run time, how large."""
+        """From a guard that failed or a size above its capacity: which axis a slot is for, and how large."""
         with self._compiling:
             if code == 2:
                 step = chosen.program.steps[status[0]]

@@ -1,4 +1,4 @@
-"""Fusion: takes a lowering's graph and sizes, hands on which results get a buffer and which are computed on the way.
+"""Fusion: takes a lowering's graph and sizes, hands on which results are stored, which computed in passing.
 
 One walk from the results back. A result that only one kernel reads is computed inside that kernel; one
 that several read is stored, unless computing it again costs less than storing it.
@@ -131,7 +131,8 @@ class Fusion:
                 if rule is not None
                 else ["buffer" if position in buffers else "value" for position in range(len(node.inputs))]
             )
-            self._pass_on(node, kinds, {node.outputs[0]}, 0, self._entries(node.inputs[0] if node.inputs else node.outputs[0]))
+            entries = self._entries(node.inputs[0] if node.inputs else node.outputs[0])
+            self._pass_on(node, kinds, {node.outputs[0]}, 0, entries)
             return
         (output,) = node.outputs
         demand = self.of(output)
@@ -152,7 +153,7 @@ class Fusion:
         self._pass_on(node, kinds, kernels, depth, entries)
 
     def _looks_through(self, node: Apply, demand: _Demand) -> bool:
-        """A view hands what is asked of it to its base, except where only a part of a computed base is asked."""
+        """A view asks its base for what is asked of it, except for a part alone of a computed base."""
         from symnet.ops.indexing import Subtensor
         from symnet.ops.shape import Reshape
 

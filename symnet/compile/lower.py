@@ -127,7 +127,13 @@ class Lowering:
     """One graph on its way to a Program."""
 
     def __init__(
-        self, graph: FunctionGraph, arguments: int, outputs: int, updates: list[SharedVariable], sizes: Sizes, name: str
+        self,
+        graph: FunctionGraph,
+        arguments: int,
+        outputs: int,
+        updates: list[SharedVariable],
+        sizes: Sizes,
+        name: str,
     ) -> None:
         self.graph = graph
         self.sizes = sizes
@@ -340,7 +346,9 @@ class Lowering:
 
     def _is_own(self, variable: Variable, known: HostValue) -> bool:
         """Whether what is known of an integer is only that a kernel computes it."""
-        return isinstance(known, Size) and known.function == "leaf" and known.arguments[0] == Computed(variable)
+        if not isinstance(known, Size) or known.function != "leaf":
+            return False
+        return bool(known.arguments[0] == Computed(variable))
 
     def _literal(self, variable: Variable) -> Literal | None:
         if not isinstance(variable, Constant) or variable.dtype not in COMPILED_DTYPES:
@@ -361,7 +369,10 @@ class Lowering:
         """The whole program."""
         from symnet.compile.updates import emit_updates
 
-        for op_rules in ("elementwise", "shape", "indexing", "reduction", "linalg", "nnet", "conv", "pool", "random"):
+        for op_rules in (
+            *("elementwise", "shape", "indexing", "reduction", "linalg"),
+            *("nnet", "conv", "pool", "random"),
+        ):
             __import__(f"symnet.compile.lower_{op_rules}")
         self.fusion.plan()
         self.emit_conditions()
@@ -416,7 +427,9 @@ class Lowering:
                 self.program.outputs.append((view.buffer, shape))
                 continue
             if variable.dtype not in COMPILED_DTYPES:
-                raise CompileError(f"results of {variable.dtype} can't be compiled", [variable], variable.source)
+                raise CompileError(
+                    f"results of {variable.dtype} can't be compiled", [variable], variable.source
+                )
             buffer = self.new_buffer(f"result{position}", variable.dtype, shape, "output", position)
             write_entries(self, variable, View(buffer, 0, contiguous_strides(shape), shape))
             self.program.outputs.append((buffer, shape))

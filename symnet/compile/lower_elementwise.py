@@ -255,7 +255,8 @@ def _stem(nodes: Sequence[Apply]) -> str:
 def write_entries(lowering: Lowering, variable: Variable, destination: View) -> None:
     """A kernel that stores every entry of a variable at a destination of its shape."""
     builder = lowering.builder()
-    known_nodes = [] if variable in lowering.views and variable.owner is None else kernel_nodes(lowering, variable)
+    is_given = variable in lowering.views and variable.owner is None
+    known_nodes = [] if is_given else kernel_nodes(lowering, variable)
     own_view = lowering.views.get(variable)
     if own_view is destination:
         del lowering.views[variable]
@@ -269,7 +270,8 @@ def write_entries(lowering: Lowering, variable: Variable, destination: View) -> 
         if own_view is destination:
             lowering.views[variable] = destination
     nodes = known_nodes or ([variable.owner] if variable.owner is not None else [])
-    lowering.add_kernel(builder, nodes, _stem(nodes) if variable not in lowering.views or own_view is destination else "copy")
+    computes = variable not in lowering.views or own_view is destination
+    lowering.add_kernel(builder, nodes, _stem(nodes) if computes else "copy")
 
 
 def _write_strided(

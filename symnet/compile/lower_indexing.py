@@ -221,7 +221,7 @@ def _gather(
 
 @kernel_rule(AdvancedIncSubtensor, buffers=lambda node: ())
 def _scatter(lowering: Lowering, node: Apply) -> None:
-    """A copy of the tensor, then each value in turn: in order, so that repeated indices mean the same always."""
+    """A copy of the tensor, then each value in its turn, so that repeated indices mean the same always."""
     op = node.op
     assert isinstance(op, AdvancedIncSubtensor)
     x, y, *arrays = node.inputs

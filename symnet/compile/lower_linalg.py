@@ -53,7 +53,8 @@ def plain_nest(contraction: Contraction, name: str, comments: Sequence[str]) -> 
     result: Expression = nest.Name(dtype, "total")
     if contraction.accumulate:
         result = nest.call("add", nest.Load(dtype, "c", target), result)
-    body = (nest.Declare("total", Literal(dtype, 0.0 if dtype in nest.FLOATS else 0)), *body, nest.Store("c", target, result))
+    zero = Literal(dtype, 0.0 if dtype in nest.FLOATS else 0)
+    body = (nest.Declare("total", zero), *body, nest.Store("c", target, result))
     for position, axis in enumerate(reversed(kept)):
         outermost = position == len(kept) - 1
         body = (nest.For(f"i_{axis.name}", size(axis.extent), body, parallel=outermost),)
@@ -69,7 +70,8 @@ def axis_of(
     lowering: Lowering, name: str, extent: Dimension, a: Dimension, b: Dimension, c: Dimension
 ) -> Axis:
     """One index of a contraction; what is not a literal becomes a size of the kernel."""
-    return Axis(name, *(each if isinstance(each, int) else lowering.slot_name(each) for each in (extent, a, b, c)))  # type: ignore[arg-type]
+    lengths = (each if isinstance(each, int) else lowering.slot_name(each) for each in (extent, a, b, c))
+    return Axis(name, *lengths)
 
 
 def add_contraction(

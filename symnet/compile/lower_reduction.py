@@ -129,7 +129,7 @@ def _accumulate(operand: _Operand, op: Reduce, destination: View, builder: NestB
     """For each kept index a scalar accumulates over the reduced ones."""
     dtype = accumulator_dtype(op.function, op.dtype)
     combine = _combiner(op.function, op.dtype)
-    order = [i for i, r in enumerate(operand.reduced) if not r] + [i for i, r in enumerate(operand.reduced) if r]
+    order = sorted(range(len(operand.reduced)), key=lambda axis: operand.reduced[axis])
     kept = sum(not r for r in operand.reduced)
     indices: list[Expression] = [Literal(INDEX, 0)] * len(order)
 

@@ -107,7 +107,7 @@ Step = KernelCall | ContractionCall | SlotStep | GuardStep | CheckStep
 
 @dataclass(frozen=True)
 class Site:
-    """A place that may fail at run time: the exception, its message with {0}, {1}, {2} for values, and the node."""
+    """A place that may fail at run time: the exception, its message with {0} … for values, the node."""
 
     kind: type[SymnetError]
     message: str

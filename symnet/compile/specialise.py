@@ -1,4 +1,4 @@
-"""Specialisation: takes a rewritten graph and the shapes of one call, hands on exact sizes for every variable.
+"""Specialisation: takes a rewritten graph and one call's shapes, hands on exact sizes for every variable.
 
 Each axis becomes a literal, guarded where it follows from values that may differ at the next call; or a
 slot, a size found when the function runs, with a capacity that memory is planned for (section by section:
@@ -343,7 +343,7 @@ class Specialiser:
             return length
         if isinstance(length, Unknown):
             raise CompileError(
-                f"{node.op}: the length of axis {axis} of the result does not follow from shapes and integers",
+                f"{node.op}: the result's length of axis {axis} does not follow from shapes and integers",
                 node.inputs,
                 node.source,
                 hint='mode="reference" runs it',
@@ -367,7 +367,7 @@ class Specialiser:
         return self.new_slot(length, max(capacity, self.capacities.get(key, 1)), key).size
 
     def _bound(self, length: Dimension) -> int:
-        """An estimate of a size that a kernel computes: its leaves at their capacities. It is checked at run time."""
+        """An estimate of a size that a kernel computes, checked at run time: its leaves at capacity."""
 
         def leaf(found: Any) -> int:
             if isinstance(found, SlotLeaf):

@@ -101,7 +101,8 @@ class RewriteReport:
             (self.passes[0].nodes_before, self.passes[-1].nodes_after) if self.passes else (0, 0)
         )
         applied = len(self.applications)
-        return f"<rewriting: {before} nodes to {after} by {applied} applications, {self.seconds * 1e3:.1f} ms>"
+        spent = f"{self.seconds * 1e3:.1f} ms"
+        return f"<rewriting: {before} nodes to {after} by {applied} applications, {spent}>"
 
     def __str__(self) -> str:
         lines = [
