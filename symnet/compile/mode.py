@@ -48,7 +48,7 @@ class Mode:
         updates: list[SharedVariable],
         name: str | None,
     ) -> Any:
-        """What runs the graph; the first `arguments` inputs are the call's, the first `outputs` the results."""
+        """What runs the graph: first `arguments` inputs are the call's, first `outputs` ends the results."""
         if self.linker == "reference":
             from symnet.backend.reference import ReferenceExecutor
 
