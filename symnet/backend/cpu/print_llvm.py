@@ -27,6 +27,8 @@ _POINTER = ir.PointerType()
 _WRITTEN_OUT = 16
 #: Independent loops of fewer rounds are printed in stretches that fill vectors.
 _SHORT = 64
+#: A kernel of at most this many rounds in all is not worth LLVM's time for vectorising and unrolling it.
+_TINY = 128
 
 
 def signature(kernel: nest.Nest) -> ir.FunctionType:
@@ -54,7 +56,7 @@ def print_nest(module: ir.Module, kernel: nest.Nest) -> ir.Function:
         argument.name = size
     function.args[-1].name = STATUS
     function.args[-1].add_attribute("noalias")
-    printer = _StatementPrinter(module, function)
+    printer = _StatementPrinter(module, function, tiny=_rounds(kernel.body) <= _TINY)
     for argument, parameter in zip(function.args, kernel.buffers, strict=False):
         printer.scalars.buffers[parameter.name] = (argument, parameter.dtype)
     for argument, size in zip(function.args[len(kernel.buffers) :], kernel.sizes, strict=False):
@@ -91,10 +93,13 @@ def library_function(module: ir.Module, function: Function) -> ir.Function:
 class _StatementPrinter:
     """Prints statements in SSA form: a variable that a loop or branch changes becomes a phi."""
 
-    def __init__(self, module: ir.Module, function: ir.Function, write_out: int = 1) -> None:
+    def __init__(
+        self, module: ir.Module, function: ir.Function, write_out: int = 1, tiny: bool = False
+    ) -> None:
         self.module = module
         self.function = function
         self.write_out = write_out
+        self.tiny = tiny
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
         self.scalars = ScalarPrinter(module, self.builder, library_function)
 
@@ -142,7 +147,7 @@ class _StatementPrinter:
         rounds = int(extent.value) if isinstance(extent, Literal) else None
         if rounds is not None and rounds <= self.write_out:
             return all(self._round(loop, _INT64(index)) for index in range(rounds))
-        if loop.vector and rounds is not None and rounds < _SHORT:
+        if loop.vector and rounds is not None and rounds < _SHORT and not self.tiny:
             starts = itertools.accumulate([0, *_pieces(rounds)])
             return all(map(self._loop, itertools.repeat(loop), _pieces(rounds), starts))
         return self._loop(loop, rounds)
@@ -168,7 +173,7 @@ class _StatementPrinter:
             carried[name].add_incoming(names[name], before)
             names[name] = carried[name]
         outer_group = self.scalars.access_group
-        if loop.vector:
+        if loop.vector and not self.tiny:
             self.scalars.access_group = _access_group(self.module)
         place = builder.add(counter, _INT64(start), flags=("nuw", "nsw")) if start else counter
         goes_on = self._round(loop, place)
@@ -180,7 +185,9 @@ class _StatementPrinter:
             for name, phi in carried.items():
                 phi.add_incoming(names[name], latch)
             again = builder.cbranch(builder.icmp_signed("<", following, end), body, after)
-            if loop.vector:
+            if self.tiny:
+                again.set_metadata("llvm.loop", _plain_loop(self.module))
+            elif loop.vector:
                 short = rounds is not None and rounds < _SHORT
                 again.set_metadata("llvm.loop", _independent_loop(self.module, group, short))
         last = dict(names)
@@ -285,9 +292,31 @@ def _independent_loop(module: ir.Module, group: Any, short: bool) -> Any:
     properties = [module.add_metadata(["llvm.loop.parallel_accesses", group])]
     if short:
         properties.append(module.add_metadata(["llvm.loop.unroll.disable"]))
+    return _loop_metadata(module, properties)
+
+
+def _plain_loop(module: ir.Module) -> Any:
+    """Metadata of a loop that is left as it is written."""
+    never = module.add_metadata(["llvm.loop.vectorize.enable", ir.IntType(1)(0)])
+    return _loop_metadata(module, [never, module.add_metadata(["llvm.loop.unroll.disable"])])
+
+
+def _loop_metadata(module: ir.Module, properties: Sequence[Any]) -> Any:
     identity = module.add_metadata([f"loop {len(module.metadata)}"])
     identity.operands = (identity, *properties)
     return identity
+
+
+def _rounds(body: Sequence[Statement]) -> float:
+    """How often the innermost statements run in all; infinity where only the call knows."""
+    total = 0.0
+    for statement in body:
+        inner = sum(_rounds(block) for block in nest.blocks_of(statement))
+        if isinstance(statement, nest.For):
+            extent = statement.extent
+            inner = int(extent.value) * max(1.0, inner) if isinstance(extent, Literal) else float("inf")
+        total += inner
+    return total
 
 
 def _pieces(rounds: int) -> list[int]:
