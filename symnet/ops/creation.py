@@ -20,7 +20,7 @@ from symnet.graph.variable import Apply, Constant, Variable
 from symnet.ops import elementwise_table as table
 from symnet.ops.basic import as_tensor_variable, constant, upcast
 from symnet.ops.elementwise import cast, unbroadcast
-from symnet.ops.shape import as_length, length_of
+from symnet.ops.shape import as_length
 
 fill = table.fill
 
@@ -126,7 +126,7 @@ def ones_like(model: Any, dtype: Any = None, opt: bool = False) -> Variable:
 
 
 class ARange(Op):
-    """The numbers from start to stop by step; inputs are three scalars of the result's dtype."""
+    """The integers from start to stop by step; inputs are three scalars of the result's dtype."""
 
     properties = ("dtype",)
     value_inputs = (0, 1, 2)
@@ -149,16 +149,7 @@ class ARange(Op):
         context: ShapeContext,
     ) -> Sequence[Shape]:
         """As many entries as steps fit."""
-        if all(isinstance(each, Constant) for each in inputs):
-            data = [each.data.item() for each in inputs]  # type: ignore[attr-defined]
-            if data[2] == 0:
-                raise Mismatch("the step is 0")
-            return [(len(np.arange(*data)),)]
-        start, stop, step = values
-        if start is None or stop is None or isinstance(start, tuple) or isinstance(stop, tuple):
-            return [(UNKNOWN,)]
-        if step is None or isinstance(step, tuple):
-            return [(UNKNOWN,)]
+        start, stop, step = (UNKNOWN if v is None or isinstance(v, tuple) else v for v in values)
         context.require(dims.apply("ne", step, 0), "the step is 0")
         # Rounded up: the last step may reach beyond the end.
         steps = dims.apply("neg", dims.floor_divide(dims.subtract(start, stop), step))
@@ -170,40 +161,46 @@ class ARange(Op):
         return np.arange(start, stop, step, dtype=self.dtype)
 
     def gradient(self, node: Apply, output_gradients: Sequence[Variable]) -> Sequence[Any]:
-        """Start and step reach the entries; the number of entries is left out of account."""
-        if self.dtype in DISCRETE_DTYPES:
-            return [ZERO, ZERO, ZERO]
-        from symnet.ops.reduction import sum as total
-
-        g = output_gradients[0]
-        steps = cast(arange(length_of(g, 0)), self.dtype)
-        return [total(g), ZERO, total(g * steps)]
+        """Integers have no gradient."""
+        return [ZERO, ZERO, ZERO]
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Variable:
     """The numbers from `start` (0 when only one argument is given) up to `stop`, by `step`.
 
-    Integers give int64.
+    Integers give int64. A float's gradient reaches start and step, and leaves the number of entries out
+    of account.
 
     Raises
     ------
     GraphError
-        When a bound is not a scalar, or a float's number of steps depends on the data.
+        When a bound is not a scalar.
     """
     if stop is None:
         start, stop = 0, start
     bounds = [as_tensor_variable(each) for each in (start, stop, step)]
     if any(each.ndim for each in bounds):
         raise GraphError("arange takes scalars", bounds)
+    common = upcast(*(each.dtype for each in bounds))
     if dtype is not None:
         target = checked_dtype(dtype)
+    elif common in DISCRETE_DTYPES:
+        target = "int64"
+    elif any(isinstance(each, np.generic | np.ndarray | Variable) for each in (start, stop, step)):
+        target = common
     else:
-        target = upcast(*(each.dtype for each in bounds))
-        if target in DISCRETE_DTYPES:
-            target = "int64"
-        elif not any(isinstance(each, np.generic | np.ndarray | Variable) for each in (start, stop, step)):
-            target = config.floatX if target == "float64" else target
-    return ARange(target)(*(cast(each, target) for each in bounds))  # type: ignore[no-any-return]
+        target = config.floatX if common == "float64" else common
+    if common in DISCRETE_DTYPES:
+        whole = target if target in DISCRETE_DTYPES else "int64"
+        return cast(ARange(whole)(*(cast(each, whole) for each in bounds)), target)
+    first, last, by = (cast(each, "float64") for each in bounds)
+    if all(isinstance(each, Constant) for each in bounds):
+        count: Any = constant(np.int64(len(np.arange(*(each.data.item() for each in bounds)))))  # type: ignore[attr-defined]
+    else:
+        count = cast(table.maximum(table.ceil((last - first) / by), 0), "int64")
+    zero, one = constant(np.int64(0)), constant(np.int64(1))
+    places = ARange("int64")(zero, count, one)
+    return cast(first + places * by, target)
 
 
 class Eye(Op):
