@@ -61,9 +61,18 @@ def expected_of(case):
     }
     for place, entry in difference.pop("entries", {}).items():
         expected["python"][place] = entry
+    for old, new in difference.pop("replaced", {}).items():
+        expected["python"] = replaced(expected["python"], old, new)
     expected.update(difference)
     expected["gradients"] = gradients
     return expected
+
+
+def replaced(items, old, new):
+    """A nested list with one entry in the place of another."""
+    if isinstance(items, list):
+        return [replaced(each, old, new) for each in items]
+    return new if items == old else items
 
 
 def assert_refused(expected, error, where):

@@ -1,9 +1,9 @@
 """Where symnet means something else than Theano 1.0.5, each with its reason: data alone.
 
 A difference replaces parts of what was recorded: `dtype`, `values`, `error` (the built-in class
-raised in place of Theano's), `entries` of a list, `works` (Theano refuses, symnet computes), or
-`missing` (a name of Theano's that symnet does not have: the test fails once it does);
-`gradients` does so by input.
+raised in place of Theano's), `entries` of a list by place, `replaced` entries of a nested list,
+`works` (Theano refuses, symnet computes), or `missing` (a name of Theano's that symnet does not have:
+the test fails once it does); `gradients` does so by input.
 
 Two differences hold for every case and are applied by the test itself. A gradient has the dtype of
 the variable that it is by, so that an update by it is accepted; Theano's is as wide as the cost. An
@@ -72,6 +72,13 @@ differs(
     "Theano's gradient of a masked set fails",
     gradients={"x": {"works": True}},
 )
+
+for floatX in ("float32", "float64"):
+    differs(
+        f"dtypes of x & y, floatX={floatX}",
+        "no integer dtype holds int64 and uint64: Theano promises float64 and fails when it runs",
+        replaced={"float64": "TypeError"},
+    )
 
 # --- another class of error ----------------------------------------------------------------------
 
