@@ -11,15 +11,14 @@ import scipy.signal
 
 from symnet.errors import ArgumentError, GraphError, ShapeError, SymnetError
 from symnet.graph.types import TensorType
-from symnet.ops.conv import (
-    Conv2d,
+from symnet.ops.conv import Conv2d, padding
+from symnet.ops.convolution import (
     conv2d,
     conv2d_grad_wrt_inputs,
     conv2d_grad_wrt_weights,
     conv2d_transpose,
     get_conv_output_shape,
     old_conv2d,
-    padding,
     signal_conv2d,
 )
 

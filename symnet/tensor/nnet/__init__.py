@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from symnet.absent import module_getattr
-from symnet.ops.conv import conv2d, conv2d_grad_wrt_inputs
+from symnet.ops.convolution import conv2d, conv2d_grad_wrt_inputs
 from symnet.ops.elementwise_table import sigmoid, softplus
 from symnet.ops.nnet import (
     binary_crossentropy,

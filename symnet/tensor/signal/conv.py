@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from symnet.absent import module_getattr
-from symnet.ops.conv import signal_conv2d as conv2d
+from symnet.ops.convolution import signal_conv2d as conv2d
 
 __getattr__ = module_getattr(__name__)
