@@ -50,6 +50,7 @@ def emit_kernels(module: ir.Module, program: Program, machine: Machine) -> None:
         else:
             function = print_nest(module, call.kernel)
         function.linkage = "internal"
+        function.attributes.add("noinline")
 
 
 class EntryEmitter:
