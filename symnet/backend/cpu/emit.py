@@ -42,15 +42,23 @@ _BYTE = ir.IntType(8)
 _POINTER = ir.PointerType()
 
 
-def emit_kernels(module: ir.Module, program: Program, machine: Machine) -> None:
-    """Print every kernel of a program into a module."""
+def emit_kernels(
+    nests: ir.Module, contractions: ir.Module, program: Program, machine: Machine
+) -> None:
+    """Print every kernel of a program: loop nests into one module, contractions into the other.
+
+    Contractions are written in the vectors and registers that they use: passes over them would only
+    take time. The module of nests declares them.
+    """
     for call in program.kernels:
         if isinstance(call, ContractionCall):
-            function = emit_contraction(module, call.name, call.contraction, machine)
+            function = emit_contraction(contractions, call.name, call.contraction, machine)
+            ir.Function(nests, function.function_type, call.name)
         else:
-            function = print_nest(module, call.kernel)
-        function.linkage = "internal"
-        function.attributes.add("noinline")
+            function = print_nest(nests, call.kernel)
+            function.linkage = "internal"
+            # Inlined into one entry, kernels would take LLVM more time than they take apart.
+            function.attributes.add("noinline")
 
 
 class EntryEmitter:

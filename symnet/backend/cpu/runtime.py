@@ -62,11 +62,15 @@ def _compile(program: Program, table: Table) -> bytes:
     from symnet.backend.cpu.machine import host_machine
 
     machine = host_machine()
-    module = ir.Module(name=program.name)
-    emit_kernels(module, program, machine)
-    EntryEmitter(module, program, table).emit()
-    parsed = llvm.parse(module, machine)
+    nests, contractions = ir.Module(program.name), ir.Module(f"{program.name}.contractions")
+    emit_kernels(nests, contractions, program, machine)
+    EntryEmitter(nests, program, table).emit()
+    parsed = llvm.parse(nests, machine)
     llvm.optimise(parsed, machine, 3, slp_vectorise=False)
+    parsed.link_in(llvm.parse(contractions, machine))
+    for function in contractions.functions:
+        if not function.is_declaration:
+            parsed.get_function(function.name).linkage = "internal"
     return llvm.emit_object(parsed, machine)
 
 
