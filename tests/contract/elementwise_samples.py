@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+
 import symnet.tensor as T
 from symnet.errors import GraphError
 from symnet.ops import elementwise_table  # noqa: F401  (fills ROWS)

@@ -1,6 +1,7 @@
 """Indexing: basic, symbolic, by arrays and masks, and what assigns to the parts."""
 
 import numpy as np
+
 import symnet.tensor as T
 
 from .sample import Sample, bools, floats, integers, singles

@@ -1,6 +1,7 @@
 """Products of every pair of ranks, of transposed, sliced and computed operands, in every dtype."""
 
 import numpy as np
+
 import symnet.tensor as T
 
 from .sample import Sample, bools, floats, integers, singles

@@ -1,10 +1,11 @@
 """What networks are made of: convolutions, pooling, softmax and losses, random draws."""
 
 import numpy as np
+
 import symnet.tensor as T
 from symnet.ops.random import Permutation, draw
 
-from .sample import Sample, bools, floats, integers, singles
+from .sample import Sample, floats, integers, singles
 
 _IMAGES, _FILTERS = floats(2, 2, 6, 5), floats(3, 2, 3, 2)
 _STATE = np.array([42, 3, 7])

@@ -1,6 +1,7 @@
 """Reductions over axes, ties, NaN, zeros, empty axes, and every dtype."""
 
 import numpy as np
+
 import symnet.tensor as T
 
 from .sample import Sample, bools, floats, integers, singles

@@ -1,6 +1,7 @@
 """Axes rearranged, lengths asked for, tensors made from lengths, joined and repeated."""
 
 import numpy as np
+
 import symnet.tensor as T
 
 from .sample import Sample, bools, floats, integers, singles
