@@ -6,6 +6,7 @@ alike. Only padding, and steps between output columns, need a copy of the images
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from symnet.compile.fusion import demands
 from symnet.compile.lower import Lowering, kernel_rule
 from symnet.compile.lower_elementwise import kernel_nodes
 from symnet.compile.lower_linalg import add_contraction, axis_of
+from symnet.compile.memory import ITEM_BYTES
 from symnet.compile.nest import FLOATS, Expression, Literal
 from symnet.compile.program import ContractionCall, View
 from symnet.graph import dims
@@ -35,6 +37,8 @@ from symnet.ops.conv import (
 
 #: The gradient by the images is one product for each filter tap (or pixel); up to so many of them.
 MOST_PRODUCTS = 1024
+#: The gradient by the filters takes the images by so many bytes, which a core's own cache holds.
+NEAR_BYTES = 512 * 1024
 
 
 # --- images as the contractions read them ----------------------------------------------------------
@@ -227,13 +231,38 @@ def _filters_gradient(lowering: Lowering, node: Apply) -> None:
     op = node.op
     assert isinstance(op, Conv2dGradientFilters)
     gradient = lowering.view(node.inputs[1])
-    filters = _oriented(op, lowering.allocate(node.outputs[0]))
+    out = lowering.allocate(node.outputs[0])
+    filters = _oriented(op, out)
     sides = padding(op, filters.shape[2:])
     images = _spread(lowering, node, node.inputs[0], sides, op.subsample[1])
     order = ("outputs", "images", "filters")
+    part, starts = _blocks(gradient, images)
+    if len(starts) > 1:
+        _clear(lowering, node, out)
     for c, b, steps in _phases(op, filters, images):
-        axes = _axes(lowering, op, order, c, steps, gradient)
-        add_contraction(lowering, node, "conv2d_by_filters", axes, gradient, b, c)
+        axes = _axes(lowering, op, order, c, steps, part)
+        if len(starts) == 1:
+            add_contraction(lowering, node, "conv2d_by_filters", axes, gradient, b, c)
+        else:
+            places = [(_moved(part, n), _moved(b, n), c) for n in starts]
+            _add_at(lowering, node, "conv2d_by_filters", axes, places)
+
+
+def _blocks(gradient: View, images: View, products: int = 1) -> tuple[View, list[int]]:
+    """The output gradient of so many images as lie near together, and where each such block begins.
+
+    All images are one block where the sizes are not known, or where `products` kernels for each block
+    would be too many calls.
+    """
+    batch, dtype = gradient.shape[0], images.buffer.dtype
+    sizes = dims.multiply(*gradient.shape[1:]), dims.multiply(*images.shape[1:])
+    if not isinstance(batch, int) or dtype not in FLOATS or not all(isinstance(n, int) for n in sizes):
+        return gradient, [0]
+    each = ITEM_BYTES[dtype] * sum(sizes)  # type: ignore[arg-type]
+    near = [n for n in range(1, batch + 1) if batch % n == 0 and (n == 1 or n * each <= NEAR_BYTES)]
+    count = max((n for n in near if batch // n * products <= MOST_PRODUCTS), default=batch)
+    starts = list(range(0, batch, max(1, count))) or [0]
+    return replace(gradient, shape=(count, *gradient.shape[1:])), starts
 
 
 # --- the gradient by the images --------------------------------------------------------------------
@@ -250,24 +279,18 @@ def _images_gradient(lowering: Lowering, node: Apply) -> None:
     assert isinstance(op, Conv2dGradientImages)
     filters = _oriented(op, lowering.view(node.inputs[0]))
     gradient = lowering.view(node.inputs[1])
-    images = _zeros(lowering, node, padding(op, filters.shape[2:]))
-    batch, channel, row, column = images.strides
-    steps: Steps = (
-        batch,
-        channel,
-        dims.multiply(op.subsample[0], row),
-        dims.multiply(op.subsample[1], column),
-        dims.multiply(op.filter_dilation[0], row),
-        dims.multiply(op.filter_dilation[1], column),
-    )
     taps, pixels = (_known_count(each.shape) for each in (filters, gradient))
-    if images.buffer.dtype not in FLOATS or min(taps, pixels) > MOST_PRODUCTS:
-        _add_by_loops(lowering, node, filters, steps, gradient, images)
+    by_loops = gradient.buffer.dtype not in FLOATS or min(taps, pixels) > MOST_PRODUCTS
+    sides = padding(op, filters.shape[2:])
+    step = op.subsample[1] if not by_loops and 1 < taps <= pixels else 1
+    total = _Total(lowering, node, sides, step)
+    if by_loops:
+        _add_by_loops(lowering, node, filters, gradient, total)
     elif taps <= pixels:
-        packed = _packed(lowering, node, filters)
-        _add_products(lowering, node, packed, steps, gradient, images, ("ky", "kx"))
+        _add_taps(lowering, node, _packed(lowering, node, filters), gradient, total)
     else:
-        _add_products(lowering, node, filters, steps, gradient, images, ("y", "x"))
+        _add_pixels(lowering, node, filters, gradient, total)
+    total.finish()
 
 
 def _known_count(shape: Sequence[Dimension]) -> float:
@@ -276,23 +299,83 @@ def _known_count(shape: Sequence[Dimension]) -> float:
     return height * width if isinstance(height, int) and isinstance(width, int) else math.inf
 
 
-def _zeros(lowering: Lowering, node: Apply, sides: Padding) -> View:
-    """Zeros for the padded images' gradient, of which the node's result is the inner part."""
-    out = node.outputs[0]
-    (top, bottom), (left, right) = sides
-    if sides == ((0, 0), (0, 0)):
-        total = lowering.allocate(out)
-    else:
-        batch, channels, height, width = shape = lowering.shape(out)
-        padded = (batch, channels, dims.add(top, height, bottom), dims.add(left, width, right))
-        total = lowering.scratch("padded_gradient", out.dtype, padded)
-        first = dims.add(dims.multiply(top, total.strides[2]), left)
-        lowering.views[out] = View(total.buffer, first, total.strides, shape)
+class _Total:
+    """The padded images' gradient, which begins with zeros; its columns lie by phase as in `_spread`."""
+
+    def __init__(self, lowering: Lowering, node: Apply, sides: Padding, step: int) -> None:
+        self.lowering = lowering
+        self.node = node
+        self.sides = sides
+        self.step = step
+        (top, bottom), (left, right) = sides
+        batch, channels, height, width = self.shape = lowering.shape(node.outputs[0])
+        self.in_place = step == 1 and sides == ((0, 0), (0, 0))
+        if self.in_place:
+            self.view = lowering.allocate(node.outputs[0])
+            strides = (*self.view.strides[:3], 0, 1)
+            self.view = replace(self.view, strides=strides)
+        else:
+            columns = dims.ceil_divide(dims.add(left, width, right), step)
+            rows = dims.add(top, height, bottom)
+            padded = (batch, channels, rows, step, columns)
+            self.view = lowering.scratch("padded_gradient", node.outputs[0].dtype, padded)
+        _clear(lowering, node, self.view)
+
+    def place(self, row: Dimension, column: int) -> View:
+        """The view from a row and a column of the padded images on."""
+        _, _, row_step, phase_step, _ = self.view.strides
+        shift, phase = divmod(column, self.step)
+        there = dims.add(dims.multiply(row, row_step), dims.multiply(phase, phase_step), shift)
+        return replace(self.view, offset=dims.add(self.view.offset, there))
+
+    def steps(self) -> Steps:
+        """How far the indices of the convolution step; x from phase to phase, kx only with one phase."""
+        op = self.node.op
+        assert isinstance(op, Convolution)
+        batch, channel, row, _, _ = self.view.strides
+        x = 1 if self.step == op.subsample[1] else op.subsample[1]
+        return (
+            batch,
+            channel,
+            dims.multiply(op.subsample[0], row),
+            x,
+            dims.multiply(op.filter_dilation[0], row),
+            op.filter_dilation[1],
+        )
+
+    def finish(self) -> None:
+        """The node's result: the inner part of the total, put in order where it lies by phase."""
+        if self.in_place:
+            return
+        lowering, out = self.lowering, self.node.outputs[0]
+        (top, _), (left, _) = self.sides
+        if self.step == 1:
+            strides = self.view.strides
+            first = dims.add(dims.multiply(top, strides[2]), left)
+            lowering.views[out] = View(self.view.buffer, first, (*strides[:3], 1), self.shape)
+            return
+        target = lowering.allocate(out)
+        builder = lowering.builder()
+        above = replace(self.view, offset=dims.multiply(top, self.view.strides[2]))
+        width = self.shape[3]
+        with builder.loops(self.shape[:3], vector=False) as outer:
+            for first in range(self.step):
+                # Columns first, first + step, … of the result lie side by side in one phase.
+                count = dims.ceil_divide(dims.subtract(width, first), self.step)
+                moved = dims.add(left, first)
+                phase, shift = (dims.apply(f, moved, self.step) for f in ("mod", "floordiv"))
+                with builder.loop(count) as x:
+                    source = [*outer, builder.size(phase), nest.add(x, builder.size(shift))]
+                    column = nest.add(nest.multiply(x, self.step), first)
+                    builder.store(target, [*outer, column], builder.load(above, source))
+        lowering.add_kernel(builder, [self.node], "by_phase")
+
+
+def _clear(lowering: Lowering, node: Apply, view: View) -> None:
+    """Zeros in all of a new buffer."""
     builder = lowering.builder()
-    flat = replace(total, strides=(1,))
-    _fill(builder, flat, (), 0, dims.multiply(*total.shape))
+    _fill(builder, replace(view, offset=0, strides=(1,)), (), 0, dims.multiply(*view.shape))
     lowering.add_kernel(builder, [node], "zeros")
-    return total
 
 
 def _packed(lowering: Lowering, node: Apply, filters: View) -> View:
@@ -309,32 +392,57 @@ def _packed(lowering: Lowering, node: Apply, filters: View) -> View:
     return View(packed.buffer, 0, (o, c, ky, kx), filters.shape)
 
 
-def _add_products(
+_BY_IMAGES = ("filters", "outputs", "images")
+
+
+def _add_taps(
+    lowering: Lowering, node: Apply, filters: View, gradient: View, total: _Total
+) -> None:
+    """One kernel for all taps, each time with another tap's weights and from another pixel on."""
+    op = node.op
+    assert isinstance(op, Convolution)
+    taps = list(np.ndindex(*filters.shape[2:]))  # type: ignore[arg-type]
+    part, starts = _blocks(gradient, total.view, len(taps))
+    axes = _axes(lowering, op, _BY_IMAGES, filters, total.steps(), part, ("ky", "kx"))
+    places = []
+    for n, (i, j) in itertools.product(starts, taps):
+        there = total.place(i * op.filter_dilation[0], j * op.filter_dilation[1])
+        places.append((_moved(filters, 0, 0, i, j), _moved(part, n), _moved(there, n)))
+    _add_at(lowering, node, "conv2d_by_images", axes, places)
+
+
+def _add_pixels(
+    lowering: Lowering, node: Apply, filters: View, gradient: View, total: _Total
+) -> None:
+    """One kernel for all output pixels, each time with another pixel's gradient."""
+    op = node.op
+    assert isinstance(op, Convolution)
+    axes = _axes(lowering, op, _BY_IMAGES, filters, total.steps(), gradient, ("y", "x"))
+    places = []
+    for i, j in np.ndindex(*gradient.shape[2:]):  # type: ignore[arg-type]
+        there = total.place(i * op.subsample[0], j * op.subsample[1])
+        places.append((filters, _moved(gradient, 0, 0, i, j), there))
+    _add_at(lowering, node, "conv2d_by_images", axes, places)
+
+
+def _moved(view: View, *indices: int) -> View:
+    """The view from an entry on."""
+    moves = [dims.multiply(i, step) for i, step in zip(indices, view.strides, strict=False)]
+    return replace(view, offset=dims.add(view.offset, *moves))
+
+
+def _add_at(
     lowering: Lowering,
     node: Apply,
-    filters: View,
-    steps: Steps,
-    gradient: View,
-    images: View,
-    over: tuple[str, str],
+    stem: str,
+    axes: Sequence[Axis],
+    places: Sequence[tuple[View, View, View]],
 ) -> None:
-    """One kernel, run for every tap or every pixel (`over`), each time from another place on."""
-    op = node.op
-    assert isinstance(op, Conv2dGradientImages)
-    order = ("filters", "outputs", "images")
-    axes = _axes(lowering, op, order, filters, steps, gradient, without=over)
-    moving, (first, second) = (filters, steps[4:]) if over[0] == "ky" else (gradient, steps[2:4])
+    """Run one kernel `C += A * B` at several places, each a view of A, B and C."""
     kernel: ContractionCall | None = None
-    for i, j in np.ndindex(*moving.shape[2:]):  # type: ignore[arg-type]
-        here = dims.add(dims.multiply(i, moving.strides[2]), dims.multiply(j, moving.strides[3]))
-        there = dims.add(dims.multiply(i, first), dims.multiply(j, second))
-        a, b = (
-            replace(view, offset=dims.add(view.offset, here)) if view is moving else view
-            for view in (filters, gradient)
-        )
-        c = replace(images, offset=dims.add(images.offset, there))
+    for a, b, c in places:
         if kernel is None:
-            add_contraction(lowering, node, "conv2d_by_images", axes, a, b, c, accumulate=True)
+            add_contraction(lowering, node, stem, axes, a, b, c, accumulate=True)
             step = lowering.program.steps[-1]
             assert isinstance(step, ContractionCall)
             kernel = step
@@ -347,16 +455,16 @@ def _add_products(
 
 
 def _add_by_loops(
-    lowering: Lowering, node: Apply, filters: View, steps: Steps, gradient: View, images: View
+    lowering: Lowering, node: Apply, filters: View, gradient: View, total: _Total
 ) -> None:
     """The same as plain loops, for integers and for numbers of taps that are not known or too many."""
     op = node.op
-    assert isinstance(op, Conv2dGradientImages)
+    assert isinstance(op, Convolution)
     builder = lowering.builder()
-    builder.buffer(images.buffer, written=True)
+    builder.buffer(total.view.buffer, written=True)
     outs, channels, height, width = filters.shape
     count = dims.floor_divide(outs, op.groups)
-    walk = replace(images, strides=steps)
+    walk = replace(total.view, strides=total.steps())
     extents = (gradient.shape[0], op.groups, count, channels, height, width, *gradient.shape[2:])
     with builder.loops(extents) as (n, g, k, m, i, j, y, x):
         out = builder.let(nest.add(nest.multiply(g, builder.size(count)), k))

@@ -168,3 +168,13 @@ def test_one_kernel_serves_every_tap():
     )
     program = run._executor._latest.program
     assert (len(program.kernels), len(program.calls)) == (2, 5)
+
+
+def test_blocks_of_images():
+    """Images that do not lie near together are taken in blocks, whose products add up."""
+    inputs, outputs, values = up_to_second_order(
+        "float64", (6, 8, 32, 32), (8, 8, 3, 3), {"border_mode": "half"}
+    )
+    run = hold_to_numpy(inputs, outputs[:3], values, atol=1e-10)
+    program = run._executor._latest.program
+    assert len(program.calls) == len(program.kernels) + 8 + 9 + 1
