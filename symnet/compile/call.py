@@ -28,7 +28,7 @@ from symnet.compile.program import (
     table_of,
 )
 from symnet.compile.shared import SharedVariable
-from symnet.compile.specialise import AxisKey, SlotLeaf, Specialiser
+from symnet.compile.specialise import AxisKey, Length, SlotLeaf, Specialiser, leaves_of
 from symnet.errors import SymnetError
 from symnet.graph import dims
 from symnet.graph.function_graph import FunctionGraph
@@ -239,7 +239,8 @@ class CompiledExecutor:
                 if code == 1:
                     raise self._failure(chosen, status, arrays)
                 tried.add(id(chosen))
-                self._learn(chosen, code, status)
+                if self._learn(chosen, code, status, arrays):
+                    self._by_shapes[shapes] = [e for e in self._by_shapes[shapes] if e is not chosen]
 
     def _apart(self, values: Sequence[np.ndarray[Any, Any]]) -> Sequence[np.ndarray[Any, Any]]:
         """The arguments, copied where one is a shared variable's own array that this call writes to."""
@@ -261,13 +262,16 @@ class CompiledExecutor:
             if id(each) not in tried:
                 return each
         with self._compiling:
-            for each in self._by_shapes.get(shapes, ()):
+            known = self._by_shapes.get(shapes)
+            if known is None:
+                self._note_lengths(shapes)
+                known = [each for (pattern, *_), each in self._kept if _fits(shapes, pattern)]
+                self._by_shapes[shapes] = known
+            for each in known:
                 if id(each) not in tried:
                     return each
-            if shapes not in self._by_shapes:
-                self._note_lengths(shapes)
             made = self._specialise(arrays, shapes)
-            self._by_shapes.setdefault(shapes, []).append(made)
+            known.append(made)
             return made
 
     def _note_lengths(self, shapes: tuple[tuple[int, ...], ...]) -> None:
@@ -306,19 +310,38 @@ class CompiledExecutor:
         tell_kernels(self.name, self.kernels, self.report)
         return made
 
-    def _learn(self, chosen: Specialisation, code: int, status: list[int]) -> None:
-        """From a guard that failed or a size above its capacity: which axis a slot is for, and how large."""
+    def _learn(
+        self,
+        chosen: Specialisation,
+        code: int,
+        status: list[int],
+        arrays: Sequence[np.ndarray[Any, Any]],
+    ) -> bool:
+        """From a guard that failed or a size above its capacity: which axes slots are for, and how large.
+
+        Whether that follows from lengths alone, so that it will be so for these shapes always.
+        """
+        slots = chosen.program.slots
+        found: list[dims.Dimension] = []
         with self._compiling:
             if code == 2:
-                step = chosen.program.steps[status[0]]
-                assert isinstance(step, GuardStep)
-                self._dynamic.add(step.key)
-                return
-            first = chosen.table.slot(chosen.table.slots[0])
-            slot = chosen.program.slots[chosen.table.slots[status[0] - first]]
-            assert slot.key is not None
-            needed = 1 << max(0, int(status[1]) - 1).bit_length()
-            self._capacities[slot.key] = max(needed, self._capacities.get(slot.key, 0))
+                # The entry left at the first guard that failed; the others that do cost nothing now.
+                now = Specialiser(self.graph, arrays, set(), {}, slots)
+                for step in chosen.program.steps:
+                    if isinstance(step, GuardStep) and now.concrete(step.expression) != step.literal:
+                        found.append(step.expression)
+                        self._dynamic.add(step.key)
+                        self._capacities[step.key] = max(step.literal, self._capacities.get(step.key, 1))
+            else:
+                first = chosen.table.slot(chosen.table.slots[0])
+                slot = slots[chosen.table.slots[status[0] - first]]
+                assert slot.key is not None
+                found.append(slot.definition)
+                needed = 1 << max(0, int(status[1]) - 1).bit_length()
+                self._capacities[slot.key] = max(needed, self._capacities.get(slot.key, 0))
+        return any(
+            all(isinstance(leaf, Length) for leaf in leaves_of(each, slots)) for each in found
+        )
 
     def _publish(
         self, chosen: Specialisation, results: list[np.ndarray[Any, Any]]
@@ -341,6 +364,15 @@ class CompiledExecutor:
                 return error
         site = chosen.program.sites[status[0]]
         return site.kind(site.message.format(*status[1:]), list(site.operands), site.node.source)
+
+
+def _fits(shapes: tuple[tuple[int, ...], ...], pattern: tuple[tuple[int, ...], ...]) -> bool:
+    """Whether shapes are those that a specialisation was made for; -1 stands for any length."""
+    return all(
+        want in (-1, have)
+        for lengths, wanted in zip(shapes, pattern, strict=True)
+        for have, want in zip(lengths, wanted, strict=True)
+    )
 
 
 def _identifier(name: str | None) -> str:

@@ -207,6 +207,8 @@ class Specialiser:
         The axes that came with more than one length; they become slots.
     capacities
         Capacities that earlier calls found too small or large enough, by axis.
+    slots
+        Slots to begin with, for whoever asks for the values of sizes made of them.
     """
 
     def __init__(
@@ -215,12 +217,13 @@ class Specialiser:
         arrays: Sequence[np.ndarray[Any, Any]],
         dynamic: set[AxisKey],
         capacities: dict[AxisKey, int],
+        slots: dict[str, Slot] | None = None,
     ) -> None:
         self.graph = graph
         self.arrays = arrays
         self.dynamic = dynamic
         self.capacities = capacities
-        self.found = Sizes()
+        self.found = Sizes(slots=slots or {})
         self._context = _Context(self)
         self._positions: dict[Apply, int] = {}
 
@@ -354,7 +357,7 @@ class Specialiser:
         now = self.concrete(length)
         if now is not None and now < 0:
             raise self._mismatch(node, f"axis {axis} of the result would have length {now}")
-        if now is not None and key not in self.dynamic:
+        if now is not None and key not in self.dynamic and not self._follows_a_slot(length):
             self.found.guards.append(Guard(length, now, key))
             return now
         for slot in self.found.slots.values():
@@ -365,6 +368,11 @@ class Specialiser:
         else:
             capacity = max(1, self._bound(length))
         return self.new_slot(length, max(capacity, self.capacities.get(key, 1)), key).size
+
+    def _follows_a_slot(self, length: Dimension) -> bool:
+        """Whether a length is made of lengths alone, one of which changes: then it changes, too."""
+        changes = any(isinstance(leaf, SlotLeaf) for leaf in dims.leaves(length))
+        return changes and all(isinstance(leaf, Length) for leaf in leaves_of(length, self.found.slots))
 
     def _bound(self, length: Dimension) -> int:
         """An estimate of a size that a kernel computes, checked at run time: its leaves at capacity."""

@@ -223,6 +223,8 @@ def slice_bounds(
 
     `None` is an absent bound; the step is a literal and not 0.
     """
+    if start is None and stop is None:
+        return 0 if step > 0 else subtract(length, 1), ceil_divide(length, abs(step))
     low: Dimension
     high: Dimension
     if step > 0:
