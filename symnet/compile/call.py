@@ -7,7 +7,6 @@ axes are found at run time. A call leases an arena, so several threads may be in
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from symnet.compile.debug import tell_kernels
+from symnet.compile.locks import FUNCTION, new_lock
 from symnet.compile.lower import lower
 from symnet.compile.memory import plan_memory
 from symnet.compile.program import (
@@ -201,7 +201,7 @@ class CompiledExecutor:
         self._capacities: dict[AxisKey, int] = {}
         self._seen: tuple[tuple[int, ...], ...] | None = None
         self._latest: Specialisation | None = None
-        self._compiling = threading.RLock()
+        self._compiling = new_lock(FUNCTION)
         self._count = 0
 
     # --- what people look at -------------------------------------------------------------------

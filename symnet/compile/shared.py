@@ -7,12 +7,12 @@ under its lock, so no one ever sees it half-written.
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from symnet.compile.locks import CONTAINER, new_lock
 from symnet.errors import GraphError, InputTypeError
 from symnet.graph.types import TensorType
 from symnet.graph.variable import Variable
@@ -47,7 +47,7 @@ class Container:
         self.layout = "C"
         self.lent = False
         self.version = 0
-        self.lock = threading.RLock()
+        self.lock = new_lock(CONTAINER)
         self.order = next(_order)
 
     def read(self) -> np.ndarray[Any, Any]:

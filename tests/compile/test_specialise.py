@@ -1,4 +1,4 @@
-"""Axes that are literal, computed, or known to the data alone; and what may be given, updated, handed back."""
+"""Axes that are literal, computed, or known to the data alone; what is given, updated, handed back."""
 
 from __future__ import annotations
 
@@ -125,7 +125,8 @@ def test_lengths_that_only_the_data_knows(mode):
     def meaning(x, c):
         c = c.astype("int64")
         return [
-            x[x > 0], np.square(x[x > 0]).sum(), np.arange(c.sum()) * 2, np.repeat(x, c), np.zeros((c.max(), 2)),
+            x[x > 0], np.square(x[x > 0]).sum(), np.arange(c.sum()) * 2, np.repeat(x, c),
+            np.zeros((c.max(), 2)),
         ]  # fmt: skip
 
     for counts_now in ([1, 0, 2, 0], [0, 0, 0, 0], [1, 1, 1, 1], [5, 3, 0, 2]):
@@ -349,8 +350,8 @@ def test_arguments_of_every_layout(mode):
     read_only.flags.writeable = False
     unaligned = np.frombuffer(b"\0" + base.tobytes(), dtype=np.uint8)[1:].view("f8").reshape(6, 6)
     layouts = [
-        base, np.asfortranarray(base), base.T, base[::-1, ::2][:, :3], base[::2], base.astype(">f8"), read_only,
-        unaligned, np.broadcast_to(base[0], (6, 6)), base.tolist(),
+        base, np.asfortranarray(base), base.T, base[::-1, ::2][:, :3], base[::2], base.astype(">f8"),
+        read_only, unaligned, np.broadcast_to(base[0], (6, 6)), base.tolist(),
     ]  # fmt: skip
     for given in layouts:
         same = np.array(given, "f8")

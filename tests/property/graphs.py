@@ -17,6 +17,7 @@ from symnet.errors import SymnetError
 from symnet.graph.traversal import toposort
 from symnet.graph.types import TensorType
 from symnet.graph.variable import Constant
+from symnet.ops.elementwise import Cast
 
 DTYPES = ("float64", "float64", "float32", "float32", "int64", "int32", "int8", "uint8", "bool")
 SPECIAL = (np.nan, np.inf, -np.inf, -0.0)
@@ -100,11 +101,8 @@ class Graph:
             for node in toposort([variable], stop=set(self.values)):
                 inputs = [found[v] if v in found else self.value(v) for v in node.inputs]
                 found.update(zip(node.outputs, apply_op(node, inputs), strict=True))
-        for value in found.values():
-            if value.size > MOST_ENTRIES:
-                return None
-            if value.dtype.kind == "f" and np.any(np.abs(value[np.isfinite(value)]) > LARGEST):
-                return None
+        if any(value.size > MOST_ENTRIES or not is_exact(value) for value in found.values()):
+            return None
         self.values.update(found)
         if not isinstance(variable, Constant) and variable not in self.pool:
             self.pool.append(variable)
@@ -112,6 +110,34 @@ class Graph:
 
     def shape(self, variable):
         return self.value(variable).shape
+
+    def other_arguments(self):
+        """Arrays of other lengths for the arguments: each length becomes another one, wherever it stands."""
+        lengths = {n: self.pick((0, 1, 2, 3, 4, 6)) for n in sorted({n for a in self.arguments for n in self.shape(a)})}
+        return [
+            self.array(
+                tuple(
+                    lengths[now] if said is None else now
+                    for now, said in zip(self.shape(each), each.type.shape, strict=True)
+                ),
+                each.dtype,
+            )
+            if not each.name.startswith("i")
+            else self.values[each]
+            for each in self.arguments
+        ]
+
+    def meaning(self, outputs, arguments):
+        """The values of outputs for other arguments; None where they have none, or not an exact one."""
+        found = {v: self.values[v] for v in self.inputs}
+        found.update(zip(self.arguments, arguments, strict=True))
+        with np.errstate(all="ignore"):
+            for node in toposort(outputs, stop=set(found)):
+                inputs = [v.data if isinstance(v, Constant) else found[v] for v in node.inputs]
+                if any(not is_exact(each) for each in inputs) or any_undefined(node, inputs):
+                    return None
+                found.update(zip(node.outputs, apply_op(node, inputs), strict=True))
+        return [v.data if isinstance(v, Constant) else found[v] for v in outputs]
 
     # --- steps ---------------------------------------------------------------------------------
 
@@ -132,6 +158,19 @@ class Graph:
     def results(self):
         """The computed variables."""
         return [v for v in self.pool if v.owner is not None] or self.pool[:1]
+
+
+def is_exact(value):
+    """Whether arithmetic goes on being exact with these numbers."""
+    return value.dtype.kind != "f" or not np.any(np.abs(value[np.isfinite(value)]) > LARGEST)
+
+
+def any_undefined(node, inputs):
+    """Whether a float is converted to an integer dtype that can't hold it: then any number may come out."""
+    if not isinstance(node.op, Cast) or inputs[0].dtype.kind != "f" or node.op.dtype.startswith(("float", "bool")):
+        return False
+    limits = np.iinfo(node.op.dtype)
+    return not np.all((inputs[0] >= limits.min) & (inputs[0] <= limits.max))
 
 
 class NotAnExpression(Exception):

@@ -7,10 +7,11 @@ Nothing here imports Numba: a warm start loads cached objects with llvmlite alon
 from __future__ import annotations
 
 import functools
-import threading
 from typing import TYPE_CHECKING
 
 import llvmlite.binding as llvm
+
+from symnet.compile.locks import CODE_GENERATOR, LIBRARY, keep_over_forks, new_lock
 
 from .machine import Machine, host_machine
 
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from llvmlite import ir
 
 # Target machines hold LLVM state that is not safe to use from two threads at once.
-_lock = threading.RLock()
+_lock = new_lock(CODE_GENERATOR)
+# llvmlite has one lock for all its calls, those that free memory among them, and leaves it to a child as
+# it was; it has no public name.
+keep_over_forks(llvm.ffi.lib._lock._lock, LIBRARY)
 
 
 @functools.lru_cache(maxsize=1)
