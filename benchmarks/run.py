@@ -12,7 +12,8 @@ Each system runs in its own processes. Those of a workload stay alive together a
 rounds, so that whatever else the machine does hits all alike; the first five steps of all must move
 the same parameters as far. Reported are, for each system, the least and the median time of a call
 over the rounds and the most memory that its process held; and how many times as long as symnet the
-fastest peer took: the median of the rounds' ratios, and the least and the most of them.
+fastest peer took: the median of the rounds' ratios, the least and the most of them, and the ratio
+of the least times.
 
     step/NETWORK/SIZE   one training step of the book's networks, called as f(i) in a Python loop
     compile/NETWORK     from the end of the import to the end of the first call, in a new process:
@@ -20,8 +21,9 @@ fastest peer took: the median of the rounds' ratios, and the least and the most 
     import              the import
 
 --threads is what every system is told to use; symnet's compiled functions use one thread so far,
-which the table's head says. Theano is handed the THEANO_FLAGS of the environment, such as
-blas.ldflags=-lopenblas. Measure on a quiet machine: what its load was is kept in the JSON file.
+which the table's head says. Theano takes its flags from THEANO_FLAGS of the environment, such as
+blas.ldflags=-lopenblas. Measure on a quiet machine: libraries that spin between their threads are
+slowed many times by whatever takes a core from them. The load is printed and kept.
 Status 1: a system failed at a workload; 2: something asked for can't be had.
 """
 
@@ -145,7 +147,8 @@ def main(argv: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     shown = found["machine"]
-    print(f"{shown['processor']}, {shown['cores']} cores, load {shown['load average']}")
+    load = f"load {shown['load average']} before, {found['load average after']} after"
+    print(f"{shown['processor']}, {shown['cores']} cores, {load}")
     for name, system in found["systems"].items():
         versions = ", ".join(f"{what} {version}" for what, version in system["versions"].items())
         print(f"{name}: {versions}")

@@ -15,8 +15,9 @@ UNITS = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (float("inf"), 1.0, "s"))
 
 def summarised(line: dict) -> dict:
     """A line of results with, for each system, the least and the median of its rounds; the fastest
-    peer, by median; and how many times as long as symnet it took: median, least and most of the
-    rounds. A line without peers, or where symnet failed, has no such ratio."""
+    peer, by median; and how many times as long as symnet it took: the median, the least and the
+    most of the rounds' ratios, and the ratio of the least times, which a busy machine disturbs
+    least. A line without peers, or where symnet failed, has no such ratio."""
     systems = {
         name: {"least": min(took["rounds"]), "median": median(took["rounds"]), **took}
         for name, took in line["systems"].items()
@@ -28,12 +29,17 @@ def summarised(line: dict) -> dict:
         pairs = zip(systems[fastest]["rounds"], systems[OURS]["rounds"], strict=True)
         ratios = [theirs / ours for theirs, ours in pairs]
         found["fastest_peer"] = fastest
-        found["ratio"] = {"median": median(ratios), "least": min(ratios), "most": max(ratios)}
+        found["ratio"] = {
+            "median": median(ratios),
+            "least": min(ratios),
+            "most": max(ratios),
+            "of least": systems[fastest]["least"] / systems[OURS]["least"],
+        }
     return found
 
 
 def table(workloads: list[Workload], lines: dict[str, dict], described: dict[str, dict]) -> str:
-    """All lines, by what is measured: a system's least and median, then the ratio and its spread."""
+    """All lines, by what is measured: each system's least and median, then the ratios."""
     names = list(described)
     parts = []
     headings = [(each, "calls", CALLS[each]) for each in CALLS]
@@ -57,7 +63,11 @@ def _head(described: dict[str, dict]) -> list[str]:
         f"{name}, {system['threads']} thread{'s' if system['threads'] != 1 else ''}"
         for name, system in described.items()
     ]
-    return ["", *columns, *(["fastest peer / symnet [spread]"] if len(columns) > 1 else [])]
+    return [
+        "",
+        *columns,
+        *(["fastest peer / symnet", "[spread]", "of least"] if len(columns) > 1 else []),
+    ]
 
 
 def _row(name: str, line: dict, names: list[str]) -> list[str]:
@@ -74,8 +84,9 @@ def _row(name: str, line: dict, names: list[str]) -> list[str]:
         cells.append(shown)
     ratio = line.get("ratio")
     if ratio:
-        spread = f"[{ratio['least']:.2f} to {ratio['most']:.2f}]"
-        cells.append(f"{line['fastest_peer']} {ratio['median']:.2f}x {spread}")
+        cells.append(f"{line['fastest_peer']} {ratio['median']:.2f}x")
+        cells.append(f"[{ratio['least']:.2f} to {ratio['most']:.2f}]")
+        cells.append(f"{ratio['of least']:.2f}x")
     return cells
 
 

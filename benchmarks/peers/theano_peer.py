@@ -1,6 +1,6 @@
 """How Theano does the workloads: takes their inputs, hands on what is called and its results. It is
-compiled by Theano's C linker; THEANO_FLAGS of the environment is handed on, such as
-blas.ldflags=-lopenblas."""
+compiled by Theano's C linker; THEANO_FLAGS of the environment goes before, for such as
+blas.ldflags=-lopenblas or openmp=False."""
 
 import os
 
@@ -8,12 +8,12 @@ PACKAGE = "theano"
 
 
 def environment(threads, cache):
-    """What the process is started with: the user's flags, then those that the run needs."""
+    """What the process is started with. Of two flags of a name Theano takes the later."""
     flags = [
+        f"openmp={threads > 1}",
         os.environ.get("THEANO_FLAGS", ""),
         "device=cpu",
         "floatX=float32",
-        f"openmp={threads > 1}",
         "base_compiledir=" + cache,
     ]
     return {"THEANO_FLAGS": ",".join(flag for flag in flags if flag)}
