@@ -1,6 +1,6 @@
 """How Theano does the workloads: takes their inputs, hands on what is called and its results. It is
-compiled by Theano's C linker; THEANO_FLAGS of the environment goes before, for such as
-blas.ldflags=-lopenblas or openmp=False."""
+compiled by Theano's C linker; THEANO_FLAGS of the environment may add flags, such as
+blas.ldflags=-lopenblas, and say openmp=False where more threads are slower."""
 
 import os
 
