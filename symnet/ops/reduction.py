@@ -25,7 +25,7 @@ from symnet.graph.variable import Apply, Variable
 from symnet.ops import elementwise_table as table
 from symnet.ops.basic import as_tensor_variable, normalize_axis
 from symnet.ops.elementwise import cast
-from symnet.ops.shape import dimshuffle, flatten, reshape
+from symnet.ops.shape import dimshuffle, flatten, join_last_axes
 
 _NUMPY = {
     "add": np.add.reduce,
@@ -312,10 +312,7 @@ def _arg_extreme(function: str, x: Any, axis: Any, keepdims: bool) -> Variable:
     else:
         kept = [each for each in range(variable.ndim) if each not in axes]
         moved = dimshuffle(variable, kept + list(axes))
-        joined = reshape(
-            moved, [moved.shape[each] for each in range(len(kept))] + [-1], ndim=len(kept) + 1
-        )
-        place = ArgExtreme(function, len(kept))(joined)
+        place = ArgExtreme(function, len(kept))(join_last_axes(moved, len(kept)))
     return restore_axes(place, variable.ndim, axes) if keepdims else place
 
 

@@ -5,6 +5,8 @@ Lengths may be symbolic; what is known of them becomes part of the result's type
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -268,12 +270,9 @@ class Reshape(Op):
         asked = f"a reshape of {shapes[0]} to {tuple(wanted)}: the numbers of entries differ"
         # A length that is only known at run time may be -1 as well.
         if free:
-            if isinstance(rest, int) and rest == 0:
-                context.equal(total, 0, asked)
-                wanted[free[0]] = 0
-            else:
-                wanted[free[0]] = dims.floor_divide(total, rest)
-                context.equal(dims.multiply(wanted[free[0]], rest), total, asked)
+            context.require(dims.apply("ne", rest, 0), "a reshape with -1 beside a length of 0")
+            wanted[free[0]] = dims.floor_divide(total, rest)
+            context.equal(dims.multiply(wanted[free[0]], rest), total, asked)
         elif any(isinstance(n, Size) for n in wanted) and not isinstance(rest, int):
             wanted = [
                 dims.select(dims.apply("eq", n, -1), dims.floor_divide(total, dims.apply("neg", rest)), n)
@@ -385,7 +384,17 @@ def flatten(x: Any, ndim: int | None = None, outdim: int | None = None) -> Varia
         )
     if wanted == variable.ndim:
         return variable
-    return reshape(variable, [length_of(variable, axis) for axis in range(wanted - 1)] + [-1])
+    return join_last_axes(variable, wanted - 1)
+
+
+def join_last_axes(x: Variable, kept: int) -> Variable:
+    """The first `kept` axes as they are, and all others joined into one; right for no entries, too."""
+    if kept == 0:
+        return reshape(x, [-1])
+    lengths: list[Any] = [
+        length_of(x, axis) if known is None else known for axis, known in enumerate(x.type.shape)
+    ]
+    return reshape(x, [*lengths[:kept], functools.reduce(operator.mul, lengths[kept:])])
 
 
 def ravel(x: Any) -> Variable:
