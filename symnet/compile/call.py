@@ -28,6 +28,7 @@ from symnet.compile.program import (
     table_of,
 )
 from symnet.compile.shared import SharedVariable
+from symnet.compile.sharing import share_kernels
 from symnet.compile.specialise import AxisKey, Length, SlotLeaf, Specialiser, leaves_of
 from symnet.errors import SymnetError
 from symnet.graph import dims
@@ -41,7 +42,7 @@ Load = Callable[[Program, Table], Any]
 
 
 class Kernel:
-    """One kernel of a compiled function.
+    """One kernel of a compiled function, which may run several times at other places.
 
     Attributes
     ----------
@@ -53,12 +54,12 @@ class Kernel:
         The user's lines that wrote them.
     """
 
-    def __init__(self, call: KernelCall | ContractionCall) -> None:
-        self._call = call
-        self.nodes = call.nodes
-        self.nest = call.plain if isinstance(call, ContractionCall) else call.kernel
+    def __init__(self, calls: Sequence[KernelCall | ContractionCall]) -> None:
+        first = calls[0]
+        self.nodes = tuple(dict.fromkeys(node for call in calls for node in call.nodes))
+        self.nest = first.plain if isinstance(first, ContractionCall) else first.kernel
         self.name = self.nest.name
-        self.lines = list(dict.fromkeys(node.source for node in call.nodes if node.source is not None))
+        self.lines = list(dict.fromkeys(node.source for node in self.nodes if node.source is not None))
 
     @property
     def source(self) -> str:
@@ -209,7 +210,7 @@ class CompiledExecutor:
     @property
     def kernels(self) -> list[Kernel]:
         """The kernels of the latest specialisation."""
-        return [] if self._latest is None else [Kernel(call) for call in self._latest.program.kernels]
+        return [] if self._latest is None else [Kernel(c) for c in self._latest.program.by_kernel]
 
     @property
     def report(self) -> dict[str, Any]:
@@ -217,7 +218,7 @@ class CompiledExecutor:
         found: dict[str, Any] = {"specialisations": self._count}
         if self._latest is not None:
             found["arena_bytes"] = self._latest.program.arena_bytes
-            found["kernels"] = len(self._latest.program.calls)
+            found["kernels"] = len(self._latest.program.by_kernel)
             found.update(self._latest.loaded.report)
         return found
 
@@ -302,6 +303,7 @@ class CompiledExecutor:
                 return each
         name = _identifier(self.name)
         program = lower(self.graph, self.arguments, self.outputs, self.updates, sizes, name)
+        share_kernels(program)
         plan_memory(program)
         made = Specialisation(program, table_of(program), self._load)
         self._kept.append(((dynamic, capacities, guards), made))

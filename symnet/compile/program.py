@@ -156,13 +156,18 @@ class Program:
         return [step for step in self.steps if isinstance(step, KernelCall | ContractionCall)]
 
     @property
-    def kernels(self) -> list[KernelCall | ContractionCall]:
-        """Of the calls of each kernel the first; one kernel may run several times at other offsets."""
-        first: dict[str, KernelCall | ContractionCall] = {}
+    def by_kernel(self) -> list[list[KernelCall | ContractionCall]]:
+        """The calls of each kernel; one may run several times, on other buffers or at other offsets."""
+        found: dict[str, list[KernelCall | ContractionCall]] = {}
         for call in self.calls:
             name = call.name if isinstance(call, ContractionCall) else call.kernel.name
-            first.setdefault(name, call)
-        return list(first.values())
+            found.setdefault(name, []).append(call)
+        return list(found.values())
+
+    @property
+    def kernels(self) -> list[KernelCall | ContractionCall]:
+        """The first call of each kernel."""
+        return [calls[0] for calls in self.by_kernel]
 
 
 def source_comment(node: Apply) -> str:

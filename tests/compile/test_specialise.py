@@ -24,7 +24,9 @@ def specialisations(function):
 
 def like_numpy(function, meaning, *arguments):
     found, wanted = function(*arguments), meaning(*arguments)
-    for mine, its in zip(*[x if isinstance(x, list) else [x] for x in (found, wanted)], strict=True):
+    for mine, its in zip(
+        *[x if isinstance(x, list) else [x] for x in (found, wanted)], strict=True
+    ):
         np.testing.assert_array_equal(mine, its)
         assert mine.shape == np.shape(its)
 
@@ -46,7 +48,9 @@ def test_a_mini_batch_is_literal_and_its_clipped_rest_is_computed(mode):
     values = x.get_value()
     for epoch in range(2):
         for index in range(4):
-            like_numpy(f, lambda i: [values[i * 5 : i * 5 + 5] * 2, values[i * 5 : i * 5 + 5].sum()], index)
+            like_numpy(
+                f, lambda i: [values[i * 5 : i * 5 + 5] * 2, values[i * 5 : i * 5 + 5].sum()], index
+            )
         assert specialisations(f) == (1 if epoch == 0 else 2)
         like_numpy(f, lambda i: [values[i * 5 : i * 5 + 5] * 2, values[i * 5 : i * 5 + 5].sum()], 4)
         like_numpy(f, lambda i: [values[i * 5 : i * 5 + 5] * 2, 0.0], 7)
@@ -55,7 +59,9 @@ def test_a_mini_batch_is_literal_and_its_clipped_rest_is_computed(mode):
 
 def test_an_axis_that_changes_is_not_compiled_for_each_length(mode):
     x, y = T.dmatrix(), T.dvector()
-    f = symnet.function([x, y], [T.dot(x, y), x.sum(axis=1), T.concatenate([x[:, 0], x[:, 0]])], mode=mode)
+    f = symnet.function(
+        [x, y], [T.dot(x, y), x.sum(axis=1), T.concatenate([x[:, 0], x[:, 0]])], mode=mode
+    )
     for rows in (5, 6, 7, 8, 3, 2, 1, 0, 8):
         given = np.arange(rows * 4.0).reshape(rows, 4)
         like_numpy(
@@ -90,7 +96,15 @@ def test_a_shared_variable_that_changes_its_shape(mode):
 
 def test_lengths_by_integer_arguments(mode):
     n, m, x = T.lscalar(), T.iscalar(), T.dvector()
-    outputs = [T.arange(n), T.zeros((n, m)), x.reshape((m, -1)), T.eye(n, m), T.repeat(x, m), x[n:], x[-m:]]
+    outputs = [
+        T.arange(n),
+        T.zeros((n, m)),
+        x.reshape((m, -1)),
+        T.eye(n, m),
+        T.repeat(x, m),
+        x[n:],
+        x[-m:],
+    ]
     f = symnet.function([n, m, x], outputs, mode=mode)
 
     def meaning(n, m, x):
@@ -325,7 +339,17 @@ def test_outputs_that_are_inputs_shared_constants_and_duplicates(mode):
     f = symnet.function([x], outputs, updates=[(s, s + x)], mode=mode)
     given = np.array([1.0, 2.0, 3.0])
     found = f(given)
-    wanted = [given, given, np.arange(3.0), [1, 2], 2.5, given * 2, given * 2, given[::-1] * 2, given[1:]]
+    wanted = [
+        given,
+        given,
+        np.arange(3.0),
+        [1, 2],
+        2.5,
+        given * 2,
+        given * 2,
+        given[::-1] * 2,
+        given[1:],
+    ]
     for mine, its in zip(found, wanted, strict=True):
         np.testing.assert_array_equal(mine, its)
     kept = [given, s.get_value(borrow=True)]
@@ -389,3 +413,49 @@ def test_integers_known_to_sizes_wrap_in_their_dtype(mode):
     f = symnet.function([k], [(k + k) > 0, (k + k) // 2, T.arange(T.maximum(k + k, 2))], mode=mode)
     above, half, places = f(np.int8(100))
     assert not above and half == -28 and places.shape == (2,)
+
+
+# --- kernels ---------------------------------------------------------------------------------------
+
+
+def test_equal_steps_share_their_kernels(mode):
+    w, x = T.dmatrix(), T.dmatrix()
+    y = x
+    for _ in range(12):
+        y = T.tanh(T.dot(y, w)[::-1].T)
+    f = symnet.function([w, x], [y, T.grad(y.sum(), w)], mode=mode)
+    given = np.random.default_rng(1).uniform(-0.5, 0.5, (2, 6, 6))
+    g = symnet.function([w, x], [y, T.grad(y.sum(), w)], mode="reference")
+    for mine, its in zip(f(*given), g(*given), strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-11, atol=1e-14)
+    assert len(f.kernels) < 20
+    assert len({node for kernel in f.kernels for node in kernel.nodes}) > 60
+
+
+def test_kernels_that_differ_in_a_literal_or_a_dtype_are_two(mode):
+    x, y = T.dvector(), T.fvector()
+    outputs = [
+        x * 0.0,
+        x * -0.0,
+        x * 1.0,
+        T.cast(y, "float64") * 0.0,
+        T.switch(x > 0, np.nan, x),
+        T.eq(x, 0),
+        T.neq(x, 0),
+    ]
+    f = symnet.function([x, y], outputs, mode=mode)
+    given = np.array([1.0, -2.0, 0.0])
+    found = f(given, given.astype("float32"))
+    wanted = [
+        given * 0.0,
+        given * -0.0,
+        given,
+        given * 0.0,
+        np.where(given > 0, np.nan, given),
+        given == 0,
+        given != 0,
+    ]
+    for mine, its in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(mine, its)
+        if mine.dtype == "float64":
+            np.testing.assert_array_equal(np.signbit(mine), np.signbit(its))

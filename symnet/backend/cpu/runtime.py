@@ -45,7 +45,7 @@ def load_program(program: Program, table: Table) -> Loaded:
             return _loaded(loaded, "hit", started)
     data = _compile(program, table)
     if key is not None:
-        cache.store(key, data, {"name": program.name, "kernels": len(program.calls)})
+        cache.store(key, data, {"name": program.name, "kernels": len(program.by_kernel)})
     return _loaded(llvm.load_object(data), "miss" if key is not None else "off", started)
 
 
