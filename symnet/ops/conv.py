@@ -19,6 +19,7 @@ from symnet.graph.types import FLOAT_DTYPES, INTEGER_DTYPES
 from symnet.graph.variable import Apply, Constant, Variable
 from symnet.ops.basic import as_tensor_variable, upcast
 from symnet.ops.elementwise import cast
+from symnet.ops.linalg import tensor_product
 from symnet.ops.shape import as_length, length_of
 
 Array = np.ndarray[Any, Any]
@@ -216,7 +217,7 @@ class Conv2d(Convolution):
         windows = _windows(self, images, filters.shape[2:])
         flipped = _flip(self, filters)
         parts = [
-            np.tensordot(_part(windows, 1, group, self.groups), part, axes=((1, 4, 5), (1, 2, 3)))
+            tensor_product(_part(windows, 1, group, self.groups), part, ((1, 4, 5), (1, 2, 3)))
             for group, part in enumerate(np.split(flipped, self.groups))
         ]
         return np.ascontiguousarray(np.moveaxis(np.concatenate(parts, axis=3), 3, 1))
@@ -260,10 +261,10 @@ class Conv2dGradientFilters(Convolution):
         images, output, height, width = inputs
         windows = _windows(self, images, (int(height), int(width)))
         parts = [
-            np.tensordot(
+            tensor_product(
                 _part(output, 1, group, self.groups),
                 _part(windows, 1, group, self.groups),
-                axes=((0, 2, 3), (0, 2, 3)),
+                ((0, 2, 3), (0, 2, 3)),
             )
             for group in range(self.groups)
         ]
@@ -322,7 +323,7 @@ class Conv2dGradientImages(Convolution):
         flipped = _flip(self, filters)
         shares = np.concatenate(
             [
-                np.tensordot(part, _part(output, 1, group, self.groups), axes=((0,), (1,)))
+                tensor_product(part, _part(output, 1, group, self.groups), ((0,), (1,)))
                 for group, part in enumerate(np.split(flipped, self.groups))
             ]
         )  # (C, kh, kw, N, H', W')

@@ -17,6 +17,24 @@ from symnet.ops.elementwise import cast
 from symnet.ops.shape import dimshuffle, length_of, reshape, transpose
 
 
+def all_finite(*arrays: np.ndarray[Any, Any]) -> bool:
+    """Whether there is no infinity and no NaN among the entries."""
+    return all(each.dtype.kind not in "fc" or bool(np.isfinite(each).all()) for each in arrays)
+
+
+def tensor_product(
+    x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], axes: tuple[Sequence[int], Sequence[int]]
+) -> np.ndarray[Any, Any]:
+    """`numpy.tensordot`, right for infinities and NaN as well, where BLAS may leave out products with 0."""
+    if all_finite(x, y):
+        return np.tensordot(x, y, axes=axes)
+    letters = list(range(x.ndim)), list(range(x.ndim, x.ndim + y.ndim))
+    for mine, its in zip(*axes, strict=True):
+        letters[1][its] = letters[0][mine]
+    kept = [n for n in letters[0] + letters[1] if not (n in letters[0] and n in letters[1])]
+    return np.asarray(np.einsum(x, letters[0], y, letters[1], kept))
+
+
 class Dot(Op):
     """The product of two tensors of one or two axes: the last axis of x with the first of y."""
 
@@ -45,9 +63,11 @@ class Dot(Op):
         return [(*x[:-1], *y[1:])]
 
     def numpy(self, node: Apply, *inputs: np.ndarray[Any, Any]) -> Any:
-        """`numpy.dot`."""
+        """`numpy.dot`; an infinity or NaN is multiplied by 0, too."""
         with np.errstate(all="ignore"):
-            return np.asarray(np.dot(*inputs))
+            if all_finite(*inputs):
+                return np.asarray(np.dot(*inputs))
+            return tensor_product(*inputs, ((inputs[0].ndim - 1,), (0,)))
 
     def gradient(self, node: Apply, output_gradients: Sequence[Variable]) -> Sequence[Any]:
         """Products of the gradient with the other operand."""
@@ -96,9 +116,9 @@ class BatchedDot(Op):
         return [(batch, x[1], y[2])]
 
     def numpy(self, node: Apply, *inputs: np.ndarray[Any, Any]) -> Any:
-        """`numpy.matmul`."""
+        """`numpy.matmul`; an infinity or NaN is multiplied by 0, too."""
         with np.errstate(all="ignore"):
-            return np.matmul(*inputs)
+            return np.matmul(*inputs) if all_finite(*inputs) else np.einsum("bij,bjk->bik", *inputs)
 
     def gradient(self, node: Apply, output_gradients: Sequence[Variable]) -> Sequence[Any]:
         """Products of the gradient with the other operand, batch by batch."""

@@ -23,7 +23,7 @@ DTYPES = ("float64", "float64", "float32", "float32", "int64", "int32", "int8", 
 SPECIAL = (np.nan, np.inf, -np.inf, -0.0)
 #: Above this sums of float32 would round.
 LARGEST = 2.0**18
-MOST_ENTRIES = 400
+MOST_ENTRIES = 1500
 
 
 class Graph:
@@ -32,7 +32,7 @@ class Graph:
     def __init__(self, data):
         self.data = data
         self.lengths = data.draw(
-            st.lists(st.sampled_from((0, 1, 2, 3, 4, 5, 7)), min_size=2, max_size=3)
+            st.lists(st.sampled_from((0, 1, 2, 3, 4, 5, 7, 18, 37)), min_size=2, max_size=3)
         )
         self.values = {}
         self.inputs = []
@@ -113,7 +113,7 @@ class Graph:
     def other_arguments(self):
         """Arrays of other lengths for the arguments: each length becomes another one, wherever it stands."""
         lengths = {
-            n: self.pick((0, 1, 2, 3, 4, 6))
+            n: self.pick((0, 1, 2, 3, 4, 6, 21))
             for n in sorted({n for a in self.arguments for n in self.shape(a)})
         }
         return [
