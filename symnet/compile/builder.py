@@ -57,7 +57,13 @@ class NestBuilder:
     def buffer(self, buffer: Buffer, written: bool = False) -> str:
         """The parameter's name for a buffer."""
         if buffer not in self._buffers:
-            self._buffers[buffer] = buffer.name
+            name = buffer.name
+            # A user's x1 or n0 must not be taken for a value or a size of the nest.
+            if name.rstrip("0123456789") != name and "_" not in name:
+                name += "_"
+            while name in self._buffers.values():
+                name += "_"
+            self._buffers[buffer] = name
         if written:
             self._written.add(buffer)
         return self._buffers[buffer]

@@ -459,3 +459,15 @@ def test_kernels_that_differ_in_a_literal_or_a_dtype_are_two(mode):
         np.testing.assert_array_equal(mine, its)
         if mine.dtype == "float64":
             np.testing.assert_array_equal(np.signbit(mine), np.signbit(its))
+
+
+@pytest.mark.parametrize("backend", ["llvm", "numba"])
+def test_variables_named_as_the_code_names_its_own(backend):
+    names = ["x1", "x2", "n0", "n1", "v3", "i1", "lambda", "range", "np", "x2_", "status", "exp"]
+    inputs = [T.dvector(name) for name in names]
+    given = [np.full(4, 0.1 * number) for number in range(len(names))]
+    with symnet.config.override(backend=backend):
+        f = symnet.function(inputs, sum((x * T.abs_(x) for x in inputs[1:]), inputs[0]))
+        for length in (4, 3, 2):
+            found = f(*(each[:length] for each in given))
+            np.testing.assert_allclose(found, sum(each[:length] ** 2 for each in given[1:]) + given[0][:length])
