@@ -197,8 +197,11 @@ class Lowering:
         Raises
         ------
         CompileError
-            When they lie nowhere: the fusion plan and the rule that asks disagree.
+            When kernels have no such dtype; or when they lie nowhere: the fusion plan and the rule that
+            asks disagree.
         """
+        if variable.dtype not in COMPILED_DTYPES:
+            raise _uncompiled("entries", variable)
         found = self.views.get(variable)
         if found is None and isinstance(variable, Constant):
             found = self._constant(variable)
@@ -207,8 +210,6 @@ class Lowering:
         return found
 
     def _constant(self, constant: Constant) -> View:
-        if constant.dtype not in COMPILED_DTYPES:
-            raise CompileError(f"constants of {constant.dtype} can't be compiled", [constant])
         buffer = self._constants.get(constant.signature)
         if buffer is None:
             buffer = self.new_buffer("constant", constant.dtype, constant.data.shape, "constant", constant)
@@ -224,12 +225,7 @@ class Lowering:
         """
         shape = self.shape(variable)
         if variable.dtype not in COMPILED_DTYPES:
-            raise CompileError(
-                f"entries of {variable.dtype} can't be compiled",
-                [variable],
-                variable.source,
-                hint='mode="reference" computes with every dtype',
-            )
+            raise _uncompiled("entries", variable)
         kind, source = "arena", None
         for position in range(self._results):
             if self.graph.outputs[position] is variable and variable.owner is not None:
@@ -427,12 +423,19 @@ class Lowering:
                 self.program.outputs.append((view.buffer, shape))
                 continue
             if variable.dtype not in COMPILED_DTYPES:
-                raise CompileError(
-                    f"results of {variable.dtype} can't be compiled", [variable], variable.source
-                )
+                raise _uncompiled("results", variable)
             buffer = self.new_buffer(f"result{position}", variable.dtype, shape, "output", position)
             write_entries(self, variable, View(buffer, 0, contiguous_strides(shape), shape))
             self.program.outputs.append((buffer, shape))
+
+
+def _uncompiled(what: str, variable: Variable) -> CompileError:
+    return CompileError(
+        f"{what} of {variable.dtype} can't be compiled",
+        [variable],
+        variable.source,
+        hint='mode="reference" computes with every dtype',
+    )
 
 
 def _uniform(data: np.ndarray[Any, Any]) -> bool:

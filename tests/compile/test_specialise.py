@@ -8,7 +8,7 @@ import pytest
 import symnet
 import symnet.tensor as T
 from symnet.compile.mode import Mode
-from symnet.errors import IndexingError, ShapeError, SymnetError
+from symnet.errors import CompileError, IndexingError, ShapeError, SymnetError
 
 MODES = {"rewritten": None, "as written": Mode("default", optimizer=None)}
 
@@ -471,3 +471,20 @@ def test_variables_named_as_the_code_names_its_own(backend):
         for length in (4, 3, 2):
             found = f(*(each[:length] for each in given))
             np.testing.assert_allclose(found, sum(each[:length] ** 2 for each in given[1:]) + given[0][:length])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "complex64"])
+def test_a_dtype_that_kernels_lack_is_refused_by_name(mode, dtype):
+    x = T.TensorType(dtype, (None,))("x")
+    s = symnet.shared(np.ones(3, dtype))
+    given = np.ones(3, dtype)
+    for f in (
+        symnet.function([x], x * 2, mode=mode),
+        symnet.function([x], x, mode=mode),
+        symnet.function([x], T.eq(x, x), mode=mode),
+        symnet.function([x], [], updates=[(s, x)], mode=mode),
+    ):
+        message = refused(CompileError, f, given)
+        assert dtype in message and __file__ in message and "reference" in message
+    assert symnet.function([x], x.shape[0], mode=mode)(given) == 3
+    assert symnet.function([x], x * 2, mode="reference")(given).dtype == dtype
