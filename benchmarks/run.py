@@ -122,7 +122,11 @@ def report(given: argparse.Namespace, workloads: list[Workload]) -> dict:
         for number, workload in enumerate(workloads):
             note = f"[{number + 1}/{len(workloads)}] {workload.name}"
             print(note, file=sys.stderr, flush=True)
-            found = measured(workload, measuring, settings, Path(folder))
+            try:
+                found = measured(workload, measuring, settings, Path(folder))
+            except KeyboardInterrupt:
+                print("interrupted: what was measured till then follows", file=sys.stderr)
+                break
             lines |= {name: table.summarised(line) for name, line in found.items()}
     return {
         "date": started.isoformat(timespec="seconds"),
