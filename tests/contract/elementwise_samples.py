@@ -78,6 +78,26 @@ def _row(op):
     )
 
 
+def _long(op):
+    """Enough entries that lanes of vectors compute them, and some that fill none."""
+    count = len(op.arguments)
+    if _accepted(op, ["float64"] * count) is None:
+        return None
+    bounds = CLIPPED if op.name == "clip" else [op.domain] * count
+    arrays = [
+        floats(203, low=low + 0.01 * place, high=high, dtype=dtype)
+        for dtype in ("float64", "float32")
+        for place, (low, high) in enumerate(bounds)
+    ]
+    return Sample(
+        f"{op.name} of many",
+        lambda *x: [op(*x[:count]), op(*x[count:])],
+        tuple(arrays),
+        order=0,
+        ulps=ULPS.get(op.name, 24),
+    )
+
+
 def _discrete(op):
     """Integers and bools, alone and beside floats."""
     count = len(op.arguments)
@@ -136,7 +156,7 @@ def _special(op):
     )
 
 
-SAMPLES = [made(op) for op in ROWS.values() for made in (_row, _discrete, _special)]
+SAMPLES = [made(op) for op in ROWS.values() for made in (_row, _long, _discrete, _special)]
 SAMPLES = [sample for sample in SAMPLES if sample is not None]
 
 DTYPES = (

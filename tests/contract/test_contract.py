@@ -41,19 +41,18 @@ SAMPLES = [sample for family in FAMILIES for sample in family.SAMPLES]
 REWRITTEN = [sample for family in FAMILIES[1:] for sample in family.SAMPLES]
 #: The Numba backend compiles slowly: one sample of each kind of kernel, all others when asked (-m slow).
 BY_NUMBA = {
-    "true_div of integers",
-    "a long chain",
+    "integers that wrap",
     "max at ties",
-    "argmin over axes",
-    "concatenate",
-    "symbolic indices",
-    "by a mask",
+    "argmax of bools and bytes",
+    "concatenate of nothing and something",
+    "a mini-batch of float32",
+    "by a mask of nothing and of all",
     "additions where indices repeat",
-    "dot of float32",
-    "conv2d, valid",
-    "pool_2d, max, padded",
-    "softmax",
-    "binomial draws and integers",
+    "outer",
+    "conv2d of integers",
+    "max pooling of ties",
+    "logsoftmax",
+    "permutations",
 }
 AS_WRITTEN = Mode("default", optimizer=None)
 STEP = 1e-6
