@@ -36,6 +36,8 @@ from symnet.graph.function_graph import FunctionGraph
 
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)
 _STATUS_WORDS = 4
+#: Shapes whose specialisations are remembered; beyond, they are looked up anew.
+_MOST_SHAPES = 1024
 
 #: What a backend gives the call: it makes a program's entry, with `address` and `report`.
 Load = Callable[[Program, Table], Any]
@@ -241,7 +243,8 @@ class CompiledExecutor:
                     raise self._failure(chosen, status, arrays)
                 tried.add(id(chosen))
                 if self._learn(chosen, code, status, arrays):
-                    self._by_shapes[shapes] = [e for e in self._by_shapes[shapes] if e is not chosen]
+                    known = self._by_shapes.get(shapes, ())
+                    self._by_shapes[shapes] = [each for each in known if each is not chosen]
 
     def _apart(self, values: Sequence[np.ndarray[Any, Any]]) -> Sequence[np.ndarray[Any, Any]]:
         """The arguments, copied where one is a shared variable's own array that this call writes to."""
@@ -267,6 +270,8 @@ class CompiledExecutor:
             if known is None:
                 self._note_lengths(shapes)
                 known = [each for (pattern, *_), each in self._kept if _fits(shapes, pattern)]
+                if len(self._by_shapes) >= _MOST_SHAPES:
+                    self._by_shapes.clear()
                 self._by_shapes[shapes] = known
             for each in known:
                 if id(each) not in tried:

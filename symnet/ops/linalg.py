@@ -65,9 +65,10 @@ class Dot(Op):
     def numpy(self, node: Apply, *inputs: np.ndarray[Any, Any]) -> Any:
         """`numpy.dot`; an infinity or NaN is multiplied by 0, too."""
         with np.errstate(all="ignore"):
-            if all_finite(*inputs):
-                return np.asarray(np.dot(*inputs))
-            return tensor_product(*inputs, ((inputs[0].ndim - 1,), (0,)))
+            x, y = inputs
+            if all_finite(x, y):
+                return np.asarray(np.dot(x, y))
+            return tensor_product(x, y, ((x.ndim - 1,), (0,)))
 
     def gradient(self, node: Apply, output_gradients: Sequence[Variable]) -> Sequence[Any]:
         """Products of the gradient with the other operand."""
