@@ -120,6 +120,13 @@ class Function:
         self._positions = {each.name: i for i, each in enumerate(inputs) if each.name}
         self._defaults = [each.value for each in inputs]
         self._dtypes = [each.variable.type.numpy_dtype for each in inputs]
+        #: Where a Python int is the usual argument, such as a mini-batch's number: which ones are held.
+        self._ranges = [
+            range(np.iinfo(dtype).min, int(np.iinfo(dtype).max) + 1)
+            if dtype.kind == "i" and each.variable.ndim == 0 and not each.strict
+            else range(0)
+            for dtype, each in zip(self._dtypes, inputs, strict=True)
+        ]
         started = time.perf_counter()
         self.rewriting = mode.rewrite(graph)
         self.rewrite_seconds = time.perf_counter() - started
@@ -196,6 +203,9 @@ class Function:
                 and None is _wrong_axis(tensor_type.shape, value.shape)
             ):
                 values.append(value)
+                continue
+            if type(value) is int and value in self._ranges[position]:
+                values.append(np.array(value, self._dtypes[position]))
                 continue
             allow = spec.allow_downcast if spec.allow_downcast is not None else self._allow_downcast
             try:
