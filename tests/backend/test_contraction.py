@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from symnet.backend.cpu import llvm
 from symnet.backend.cpu.contraction import (
     Contraction,
     Dimension,
+    contraction_units,
     emit_contraction,
     plan_contraction,
 )
@@ -45,24 +46,37 @@ def machines() -> dict[str, Machine]:
 MACHINES = machines()
 
 
+#: Called with the addresses of A, B and C and the run-time parameters.
+Kernel = Callable[..., None]
+
+
 class Kernels:
-    """Several contractions compiled as one module, callable by position."""
+    """Several contractions compiled as one module, callable by position.
+
+    `parts` are the same functions as they are: they take the first unit and the one after the last.
+    """
 
     def __init__(self, contractions: list[Contraction], machine: Machine = HOST) -> None:
         module = ir.Module()
         for number, contraction in enumerate(contractions):
             emit_contraction(module, f"kernel_{number}", contraction, machine)
         self.loaded = llvm.load_object(llvm.emit_object(module, machine))
-        self.functions: list[ctypes._CFuncPtr] = []  # type: ignore[name-defined]
+        self.functions: list[Kernel] = []
+        self.parts: list[Kernel] = []
         for number, contraction in enumerate(contractions):
             kind = ctypes.CFUNCTYPE(
                 None,
                 *[ctypes.c_void_p] * 3,
-                *[ctypes.c_int64] * len(contraction.parameters),
+                *[ctypes.c_int64] * (len(contraction.parameters) + 2),
             )
-            function = kind(self.loaded.address(f"kernel_{number}"))
-            function.loaded = self.loaded  # the code lives as long as what calls it
-            self.functions.append(function)
+            part = kind(self.loaded.address(f"kernel_{number}"))
+            part.loaded = self.loaded  # the code lives as long as what calls it
+            self.parts.append(part)
+            self.functions.append(_whole(part, contraction_units(contraction, machine) or 1))
+
+
+def _whole(part: Kernel, units: int) -> Kernel:
+    return lambda *arguments: part(*arguments, 0, units)
 
 
 @dataclass
@@ -92,7 +106,7 @@ def operand(shape: list[int], strides: list[int], dtype: str, filler: float) -> 
 
 def check(
     contraction: Contraction,
-    kernel: ctypes._CFuncPtr,  # type: ignore[name-defined]
+    kernel: Kernel,
     parameters: Mapping[str, int] | None = None,
     seed: int = 0,
 ) -> None:
@@ -365,6 +379,64 @@ def test_convolution_is_the_one_numpy_knows(dtype: str) -> None:
         windows = sliding_window_view(images, (4, 3), axis=(2, 3))
         expected = np.einsum("nchwyx,fcyx->nfhw", windows, filters)
         np.testing.assert_allclose(output, expected, atol=TOLERANCE[dtype] * 10, rtol=0)
+
+
+def split_cases() -> list[tuple[Contraction, dict[str, int]]]:
+    """Contractions whose plans differ in the loop that is shared out and in what lies round it."""
+    small: dict[str, int] = {}
+    cases = [
+        product(m, k, n, a_transposed=ta, b_transposed=tb, accumulate=m == 9)
+        for m, k, n in [(10, 60, 100), (130, 70, 90), (9, 300, 150), (61, 5, 3)]
+        for ta, tb in TRANSPOSITIONS
+    ]
+    cases += [form for shape in CONVOLUTIONS.values() for form in convolutions(*shape).values()]
+    late = [product("m", "k", 100, pitch=130), product(40, "k", "n", b_transposed=True, pitch=130)]
+    return [(case, small) for case in cases] + [(case, {"k": 70, "m": 23, "n": 37}) for case in late]
+
+
+@pytest.mark.parametrize("name", ["64 bytes", "16 bytes", "tiny caches"])
+def test_any_split_of_the_units_gives_the_bits_of_the_whole(name: str) -> None:
+    machine, cases = MACHINES[name], split_cases()
+    kernels = Kernels([contraction for contraction, _ in cases], machine)
+    random = np.random.default_rng(2)
+    a, b = random.standard_normal((2, 60000)).astype("float32")
+    start = random.standard_normal(40000).astype("float32")
+    counts = []
+    for (contraction, values), part in zip(cases, kernels.parts, strict=True):
+        parameters = [values[name] for name in contraction.parameters]
+
+        def run(
+            *ranges: tuple[int, int], part: Kernel = part, parameters: list[int] = parameters
+        ) -> np.ndarray:
+            c = start.copy()
+            for first, last in ranges:
+                # Far enough in for indices that run backwards.
+                middle = [each.ctypes.data + 4 * 10000 for each in (a, b)]
+                part(*middle, c.ctypes.data, *parameters, first, last)
+            return c
+
+        units = contraction_units(contraction, machine)
+        counts.append(units)
+        if units is None:
+            continue
+        whole = run((0, units))
+        assert not np.array_equal(whole, start)
+        single = [(n, n + 1) for n in range(units)]
+        half = units // 2
+        for ranges in ([(0, half), (half, units)], [(half, units), (0, half)], single, single[::-1]):
+            np.testing.assert_array_equal(run(*ranges), whole)
+        np.testing.assert_array_equal(run((0, 0), (half, half), (units, units)), start)
+        assert not np.array_equal(run((units - 1, units)), start)
+    assert sum(units is not None and units >= 4 for units in counts) > len(counts) // 3
+    # Rows of A, columns of B and blocks are shared out, in packed plans and in others.
+    plans = [plan_contraction(contraction, machine) for contraction, _ in cases]
+    shared = {plan.loops[plan.split].role for plan in plans if plan.split is not None}
+    assert {"tile", "step"} <= shared
+    if name == "tiny caches":
+        assert any(
+            plan.split is not None and any(loop.role == "block" for loop in plan.loops[: plan.split])
+            for plan in plans
+        )
 
 
 @st.composite

@@ -1,5 +1,5 @@
 """Takes a contraction of two strided arrays and a machine, and plans its register tile and loops.
-Hands on an LLVM function `void(A, B, C, run-time parameters...)` in vector instructions.
+Hands on an LLVM function `void(A, B, C, run-time parameters..., first, last)` in vector instructions.
 
 One form serves matrix products with any transposition, batched and tensor products, and convolution
 with both its gradients: a convolution is a contraction whose two arrays overlap in their strides,
@@ -27,27 +27,38 @@ from .contraction_tile import Pointers, TileEmitter
 from .machine import Machine
 from .vectors import INDEX, Count
 
-__all__ = ["Contraction", "Dimension", "emit_contraction", "plan_contraction"]
+__all__ = ["Contraction", "Dimension", "contraction_units", "emit_contraction", "plan_contraction"]
+
+
+def contraction_units(contraction: Contraction, machine: Machine) -> int | None:
+    """How many units of equal or (the last one) less work a contraction's function can be asked for.
+
+    The units are independent of each other: any may be done at the same time as, or without, others.
+    None where the work can't be taken in parts that are known before it runs.
+    """
+    return plan_contraction(contraction, machine).units
 
 
 def emit_contraction(
     module: ir.Module, name: str, contraction: Contraction, machine: Machine
 ) -> ir.Function:
-    """Add function `name` to `module`: `void(T* A, T* B, T* C, i64 parameters...)`.
+    """Add function `name` to `module`: `void(T* A, T* B, T* C, i64 parameters..., i64 first, i64 last)`.
 
-    The run-time parameters follow in the order of `contraction.parameters`. A and B are only read,
-    and C overlaps neither. No memory is touched but the elements that the indices name. Sums are
-    taken in an order that depends on the contraction and the machine only, so results repeat; NaN
-    and infinity go through as in any order of summation.
+    The run-time parameters follow in the order of `contraction.parameters`. Of `contraction_units` the
+    function does those from `first` to before `last`, each to the same bits whatever the range; where
+    those are None it does everything. A and B are only read, and C overlaps neither. No memory is touched
+    but the elements that the indices name. Sums are taken in an order that depends on the contraction and
+    the machine only, so results repeat; NaN and infinity go through as in any order of summation.
     """
     plan = plan_contraction(contraction, machine)
     pointer = ir.PointerType()
-    arguments = [pointer] * 3 + [INDEX] * len(contraction.parameters)
+    arguments = [pointer] * 3 + [INDEX] * (len(contraction.parameters) + 2)
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     function.attributes.add("nounwind")
     for argument, label in zip(function.args[:3], "abc", strict=True):
         argument.name = label
         argument.add_attribute("noalias")
+    function.args[-2].name, function.args[-1].name = "first", "last"
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     if plan.kind != "nothing":
         _Emitter(builder, function, contraction, plan, machine).emit()
@@ -88,7 +99,11 @@ class _Emitter(TileEmitter):
             self._block(loop, level, pointers)
             return
         extent = self.extents[loop.dimension]
-        for size, count, mask in self._segments(loop, extent):
+        shared = level == plan.split
+        if shared:
+            pointers = self._at_first(loop, pointers)
+        segments = self._shared(loop) if shared else self._segments(loop, extent)
+        for size, count, mask in segments:
             self.mask = mask if loop.role == "lanes" else self.mask
             if loop.role != "step":
                 self.sizes[loop.dimension] = size
@@ -97,6 +112,31 @@ class _Emitter(TileEmitter):
             )
         if loop.role == "lanes":
             self.mask = None
+
+    def _at_first(self, loop: Loop, pointers: Pointers) -> Pointers:
+        """The pointers moved to the first unit asked for."""
+        vectors = self.emit_vectors
+        moved = vectors.multiply(self.first, loop.size)
+        strides = self._strides(loop.dimension)
+        return [
+            vectors.at(pointer, vectors.multiply(moved, stride))
+            for pointer, stride in zip(pointers, strides, strict=True)
+        ]
+
+    def _shared(self, loop: Loop) -> list[tuple[int, Count, ir.Value | None]]:
+        """The stretches of a loop from the first to before the last unit asked for."""
+        extent = self.extents[loop.dimension]
+        assert isinstance(extent, int)
+        whole, rest = divmod(extent, loop.size)
+        builder, full = self.builder, ir.Constant(INDEX, whole)
+        below = builder.icmp_signed("<", self.last, full)
+        count = builder.sub(builder.select(below, self.last, full), self.first)
+        found: list[tuple[int, Count, ir.Value | None]] = [(loop.size, count, None)]
+        if rest:
+            some = builder.icmp_signed("<", self.first, self.last)
+            reached = builder.icmp_signed(">", self.last, full)
+            found.append((rest, builder.zext(builder.and_(some, reached), INDEX), None))
+        return found
 
     def _segments(self, loop: Loop, extent: Count) -> list[tuple[int, Count, ir.Value | None]]:
         """(indices taken, how often, mask of lanes) for each stretch of a loop."""
@@ -152,9 +192,13 @@ class _Emitter(TileEmitter):
         contracted = self.dimensions[name].c == 0
         builder, vectors = self.builder, self.emit_vectors
         outside_first = self.is_first
-        if isinstance(extent, int):
+        stretches: list[tuple[Count, Count]]
+        if level == self.plan.split:
+            pointers = self._at_first(loop, pointers)
+            stretches = [(taken, count) for taken, count, _ in self._shared(loop)]
+        elif isinstance(extent, int):
             whole, rest = divmod(extent, size)
-            stretches: list[tuple[Count, Count]] = [(size, whole), (rest, 1 if rest else 0)]
+            stretches = [(size, whole), (rest, 1 if rest else 0)]
         else:
             count = builder.sdiv(extent, ir.Constant(INDEX, size))
             left = builder.sub(extent, self.emit_vectors.multiply(count, size))

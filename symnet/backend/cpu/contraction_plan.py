@@ -57,7 +57,8 @@ class Plan:
     `rows` are tile dimensions found in A, `columns` tile dimensions found in B, fastest first;
     `contracted` are looped over inside the tile, outermost first; `vector` holds the contracted
     dimensions along lanes with the indices taken at a time, fastest first. `pack_level` is the loop
-    before which the columns of B are copied side by side, if they are.
+    before which the columns of B are copied side by side, if they are. `split` is the loop whose
+    iterations may be shared out among threads, if there is one.
     """
 
     kind: str
@@ -72,6 +73,17 @@ class Plan:
     vector: tuple[tuple[str, int], ...] = ()
     pack_level: int | None = None
     cycles: float = 0.0
+    split: int | None = None
+
+    @property
+    def units(self) -> int | None:
+        """Iterations of the loop that may be shared out, the ragged one at its end included."""
+        if self.split is None:
+            return None
+        loop = self.loops[self.split]
+        extent = next(d.extent for d in self.dimensions if d.name == loop.dimension)
+        assert isinstance(extent, int)
+        return -(-extent // loop.size)
 
     def describe(self) -> str:
         """One line for people: kind, tile, loops."""
@@ -86,6 +98,8 @@ class Plan:
             text += ", lanes along " + "x".join(f"{name}:{size}" for name, size in self.vector)
         if self.pack_level is not None:
             text += f", packed before loop {self.pack_level}"
+        if self.split is not None:
+            text += f", {self.units} units of {self.loops[self.split].dimension}"
         return text + (", A and B swapped" if self.swapped else "")
 
 
@@ -111,7 +125,31 @@ def plan_contraction(contraction: Contraction, machine: Machine) -> Plan:
         candidates.extend(chooser.outer())
         if not swapped:
             candidates.extend(chooser.inner())
-    return min(candidates, key=lambda plan: plan.cycles)
+    best = min(candidates, key=lambda plan: plan.cycles)
+    return replace(best, split=_split(best))
+
+
+def _split(plan: Plan) -> int | None:
+    """The loop that keeps two to sixteen threads busiest; the outermost of those that do as well."""
+    best, best_level = 0.0, None
+    dimensions = {d.name: d for d in plan.dimensions}
+    blocked = {loop.dimension for loop in plan.loops if loop.role == "block"}
+    rows = math.prod(_count(d) for d in plan.dimensions if d.a and d.c and not d.b)
+    for level, loop in enumerate(plan.loops):
+        extent, c = dimensions[loop.dimension].extent, dimensions[loop.dimension].c
+        inside_block = loop.role != "block" and loop.dimension in blocked
+        if c == 0 or inside_block or isinstance(extent, str) or extent <= loop.size:
+            continue
+        units = -(-extent // loop.size)
+        packs_again = plan.pack_level is not None and level >= plan.pack_level
+        score = 0.0
+        for threads in (2, 4, 8, 16):
+            longest = min(-(-units // threads) * loop.size, extent)
+            # Packing an element takes about as long as two multiply-adds with it.
+            score += 1 / (longest / extent + (2 / rows if packs_again else 0)) / threads
+        if score > best * 1.05:
+            best, best_level = score, level
+    return best_level
 
 
 def _plain(dimensions: tuple[Dimension, ...], offsets: tuple[int, int, int]) -> Plan:

@@ -43,7 +43,8 @@ class TileEmitter:
         self.accumulate = contraction.accumulate
         self.width = plan.lanes
         self.dimensions = {d.name: d for d in plan.dimensions}
-        self.parameters = dict(zip(contraction.parameters, function.args[3:], strict=True))
+        *parameters, self.first, self.last = function.args[3:]
+        self.parameters = dict(zip(contraction.parameters, parameters, strict=True))
         # Where the loops stand while their insides are written.
         self.extents: dict[str, Count] = {d.name: self._value(d.extent) for d in plan.dimensions}
         self.sizes: dict[str, int] = {}

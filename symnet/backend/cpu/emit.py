@@ -12,7 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from symnet.backend.cpu.contraction import emit_contraction
+from symnet.backend.cpu.contraction import contraction_units, emit_contraction
 from symnet.backend.cpu.machine import Machine
 from symnet.backend.cpu.print_llvm import library_function, print_nest
 from symnet.backend.cpu.scalar_llvm import ScalarPrinter
@@ -69,9 +69,15 @@ class EntryEmitter:
     """
 
     def __init__(
-        self, module: ir.Module, program: Program, table: Table, addresses: Mapping[str, int] | None = None
+        self,
+        module: ir.Module,
+        program: Program,
+        table: Table,
+        machine: Machine,
+        addresses: Mapping[str, int] | None = None,
     ) -> None:
         self.module = module
+        self.machine = machine
         self.program = program
         self.table = table
         self.addresses = addresses or {}
@@ -205,4 +211,5 @@ class EntryEmitter:
             self.builder.gep(pointer, [offset], source_etype=kind)
             for pointer, offset in zip(pointers, offsets, strict=True)
         ]
-        self._call(step.name, ir.VoidType(), [*moved, *parameters])
+        units = contraction_units(step.contraction, self.machine) or 1
+        self._call(step.name, ir.VoidType(), [*moved, *parameters, _INT64(0), _INT64(units)])

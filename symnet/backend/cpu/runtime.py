@@ -64,7 +64,7 @@ def _compile(program: Program, table: Table) -> bytes:
     machine = host_machine()
     nests, contractions = ir.Module(program.name), ir.Module(f"{program.name}.contractions")
     emit_kernels(nests, contractions, program, machine)
-    EntryEmitter(nests, program, table).emit()
+    EntryEmitter(nests, program, table, machine).emit()
     parsed = llvm.parse(nests, machine)
     llvm.optimise(parsed, machine, 3, slp_vectorise=False)
     parsed.link_in(llvm.parse(contractions, machine))
@@ -90,7 +90,8 @@ def _by_numba(program: Program, table: Table) -> Loaded:
     ]
     module = ir.Module(name=program.name)
     addresses = {kernel.name: kernel.address for kernel in kernels}
-    EntryEmitter(module, program, table, addresses).emit()
-    loaded = llvm.load_object(llvm.emit_object(module, host_machine()))
+    machine = host_machine()
+    EntryEmitter(module, program, table, machine, addresses).emit()
+    loaded = llvm.load_object(llvm.emit_object(module, machine))
     report = {"cache": "off", "seconds": time.perf_counter() - started}
     return Loaded(loaded.address("entry"), [loaded, *kernels], report)
