@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 from symnet.errors import ArgumentError
 
-_ALLOWED: dict[str, tuple[Any, ...]] = {
+_ALLOWED: dict[str, Sequence[Any]] = {
     "floatX": ("float32", "float64"),
     "mode": ("default", "reference"),
     "backend": ("llvm", "numba"),
@@ -22,7 +22,16 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "on_unused_input": ("raise", "warn", "ignore"),
     "cache": (True, False),
     "debug": (0, 1, 2, 3, 4),
+    "threads": range(1, 257),
 }
+
+
+def usable_threads() -> int:
+    """How many threads the system lets this process run at once."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(count, _ALLOWED["threads"][-1])
+
+
 _DEFAULTS: dict[str, Any] = {
     "floatX": "float64",
     "mode": "default",
@@ -31,7 +40,10 @@ _DEFAULTS: dict[str, Any] = {
     "on_unused_input": "raise",
     "cache": True,
     "debug": 0,
+    "threads": usable_threads(),
 }
+#: Settings of the whole process, which its threads share.
+_SHARED = ("threads",)
 #: What Theano calls the modes.
 MODE_NAMES = {
     "FAST_RUN": "default",
@@ -48,7 +60,14 @@ def _parse(name: str, text: str) -> Any:
     for value in _ALLOWED[name]:
         if str(value).lower() == text.lower() or (isinstance(value, bool) and text == str(int(value))):
             return value
-    raise ValueError(f"{name}={text!r} is not one of {', '.join(map(str, _ALLOWED[name]))}")
+    raise ValueError(f"{name}={text!r} is not one of {_choices(name)}")
+
+
+def _choices(name: str) -> str:
+    allowed = _ALLOWED[name]
+    if isinstance(allowed, range):
+        return f"{allowed[0]} to {allowed[-1]}"
+    return ", ".join(repr(each) for each in allowed)
 
 
 def _from_environment() -> dict[str, Any]:
@@ -60,6 +79,8 @@ def _from_environment() -> dict[str, Any]:
         # values that Theano knows and this library does not (device=cuda0 must not stop an import).
         if name in ("floatX", "on_unused_input"):
             values[name] = _parse(name, text)
+    if os.environ.get("OMP_NUM_THREADS", "").isdigit():
+        values["threads"] = min(max(1, int(os.environ["OMP_NUM_THREADS"])), _ALLOWED["threads"][-1])
     for name in _DEFAULTS:
         text = os.environ.get(f"SYMNET_{name.upper()}", "")
         if text:
@@ -83,11 +104,15 @@ class Config:
         Whether compiled code is kept on disk.
     debug
         0 to 4: pass times, kernels, source, every rewrite.
+    threads
+        How many threads may run a kernel together: 1 to 256, by default as many as the process may use
+        (or `OMP_NUM_THREADS`). Results do not depend on it. It holds for all threads of the process.
     """
 
     def __init__(self) -> None:
         object.__setattr__(self, "_values", _from_environment())
         object.__setattr__(self, "_overrides", ContextVar("symnet_config", default=None))
+        object.__setattr__(self, "_listeners", {})
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -108,21 +133,28 @@ class Config:
                 "(symnet.theano.config takes Theano's other flags)"
             )
         values[name] = self._checked(name, value)
+        for listener in self._listeners.get(name, ()):
+            listener(values[name])
+
+    def on_change(self, name: str, listener: Callable[[Any], None]) -> None:
+        """Have `listener` told each new value of a setting that the whole process shares."""
+        assert name in _SHARED
+        self._listeners.setdefault(name, []).append(listener)
 
     @staticmethod
     def _checked(name: str, value: Any) -> Any:
         if name == "mode" and isinstance(value, str):
             value = MODE_NAMES.get(value, value)
         allowed = _ALLOWED[name]
-        if value not in allowed:
+        if value not in allowed or (isinstance(allowed, range) and isinstance(value, bool)):
             raise ArgumentError(
-                f"config.{name} = {value!r}: expected one of {', '.join(repr(a) for a in allowed)}"
+                f"config.{name} = {value!r}: expected one of {_choices(name)}"
             )
         return value
 
     @contextlib.contextmanager
     def override(self, **settings: Any) -> Iterator[None]:
-        """Settings for the duration of a block, in this thread (or task) alone.
+        """Settings for the duration of a block, in this thread (or task) alone; `threads` in all.
 
         >>> import symnet
         >>> with symnet.config.override(floatX="float32"):
@@ -134,12 +166,18 @@ class Config:
             if name not in values:
                 raise AttributeError(f"symnet.config has no setting {name!r}")
         checked = {name: self._checked(name, value) for name, value in settings.items()}
+        before = {name: values[name] for name in checked if name in _SHARED}
         variable = object.__getattribute__(self, "_overrides")
-        token = variable.set({**(variable.get() or {}), **checked})
+        own = {name: value for name, value in checked.items() if name not in _SHARED}
+        token = variable.set({**(variable.get() or {}), **own})
         try:
+            for name in before:
+                setattr(self, name, checked[name])
             yield
         finally:
             variable.reset(token)
+            for name, value in before.items():
+                setattr(self, name, value)
 
     def __repr__(self) -> str:
         values = object.__getattribute__(self, "_values")

@@ -13,7 +13,7 @@ import threading
 import weakref
 
 #: Ranks, in the order in which one thread may take them.
-CONTAINER, FUNCTION, CODE_GENERATOR, LIBRARY = range(4)
+CONTAINER, FUNCTION, POOL, CODE_GENERATOR, LIBRARY = range(5)
 
 _ages = itertools.count()
 #: Held while the books below change, and during a fork.
