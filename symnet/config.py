@@ -60,14 +60,14 @@ def _parse(name: str, text: str) -> Any:
     for value in _ALLOWED[name]:
         if str(value).lower() == text.lower() or (isinstance(value, bool) and text == str(int(value))):
             return value
-    raise ValueError(f"{name}={text!r} is not one of {_choices(name)}")
+    raise ValueError(f"{name}={text!r} is not one of {_choices(name, str)}")
 
 
-def _choices(name: str) -> str:
+def _choices(name: str, show: Callable[[Any], str] = repr) -> str:
     allowed = _ALLOWED[name]
     if isinstance(allowed, range):
         return f"{allowed[0]} to {allowed[-1]}"
-    return ", ".join(repr(each) for each in allowed)
+    return ", ".join(map(show, allowed))
 
 
 def _from_environment() -> dict[str, Any]:

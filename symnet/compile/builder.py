@@ -162,14 +162,15 @@ class NestBuilder:
     def loops(
         self, extents: Sequence[Dimension], parallel: bool = True, vector: bool = True, stem: str = "i"
     ) -> Iterator[list[Expression]]:
-        """Loops one in the other: the outermost `parallel`, the innermost `vector`."""
+        """Loops one in the other: the outermost of more than one round `parallel`, the last `vector`."""
+        outermost = next((i for i, extent in enumerate(extents) if extent != 1), 0)
         with contextlib.ExitStack() as stack:
             indices = []
             for position, extent in enumerate(extents):
                 last = position == len(extents) - 1
                 indices.append(
                     stack.enter_context(
-                        self.loop(extent, stem, parallel and position == 0, vector and last)
+                        self.loop(extent, stem, parallel and position == outermost, vector and last)
                     )
                 )
             yield indices

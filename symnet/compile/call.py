@@ -39,7 +39,7 @@ _STATUS_WORDS = 4
 #: Shapes whose specialisations are remembered; beyond, they are looked up anew.
 _MOST_SHAPES = 1024
 
-#: What a backend gives the call: it makes a program's entry, with `address` and `report`.
+#: What a backend gives the call: it makes a program's entry, with `address`, `pool` and `report`.
 Load = Callable[[Program, Table], Any]
 
 
@@ -85,6 +85,7 @@ class _Lease:
         self.memory = np.empty(size, dtype=np.uint8)
         start = self.memory.__array_interface__["data"][0]
         self.table[table.arena] = -(-start // ALIGNMENT) * ALIGNMENT
+        self.table[table.pool] = specialisation.loaded.pool
         for position, buffer in enumerate(table.pointers):
             if buffer.kind == "constant":
                 array = specialisation.constants[buffer]

@@ -189,8 +189,9 @@ def result_name(variable: Variable) -> str:
 class Table:
     """What the entry is given: an array of int64 words.
 
-    First a pointer for each of `pointers`, then the arena's, then the length of each of `lengths`; the
-    entry writes the value of each of `slots` behind them.
+    First a pointer for each of `pointers`, then the arena's and that of the function that shares a task
+    out among threads, then the length of each of `lengths`; the entry writes the value of each of `slots`
+    behind them.
     """
 
     pointers: tuple[Buffer, ...]
@@ -203,17 +204,22 @@ class Table:
         return len(self.pointers)
 
     @property
+    def pool(self) -> int:
+        """The word with the address of the thread pool's `run`."""
+        return self.arena + 1
+
+    @property
     def words(self) -> int:
         """The number of words."""
-        return len(self.pointers) + 1 + len(self.lengths) + len(self.slots)
+        return self.pool + 1 + len(self.lengths) + len(self.slots)
 
     def length(self, leaf: Length) -> int:
         """The word with an input's length."""
-        return self.arena + 1 + self.lengths.index(leaf)
+        return self.pool + 1 + self.lengths.index(leaf)
 
     def slot(self, name: str) -> int:
         """The word for a slot's value."""
-        return self.arena + 1 + len(self.lengths) + self.slots.index(name)
+        return self.pool + 1 + len(self.lengths) + self.slots.index(name)
 
 
 def table_of(program: Program) -> Table:

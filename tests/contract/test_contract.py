@@ -12,6 +12,7 @@ import pytest
 import symnet
 import symnet.ops
 import symnet.tensor as T
+from symnet.backend.cpu import split
 from symnet.compile.mode import Mode
 from symnet.graph.op import Op
 from symnet.graph.traversal import toposort
@@ -54,6 +55,11 @@ BY_NUMBA = {
     "logsoftmax",
     "permutations",
 }
+#: Among as many: every kind of kernel, of which a fifth are enough.
+SHARED_OUT = [
+    *REWRITTEN[::5],
+    *elementwise_samples.SAMPLES[::25],
+]
 AS_WRITTEN = Mode("default", optimizer=None)
 STEP = 1e-6
 
@@ -190,6 +196,21 @@ def test_compiled_means_what_numpy_means(sample):
 @pytest.mark.parametrize("sample", **by_name(REWRITTEN))
 def test_rewritten_means_the_same(sample):
     check(Case(sample), "default")
+
+
+@pytest.mark.parametrize("sample", **by_name(SHARED_OUT))
+def test_any_number_of_threads_gives_the_same_bits(sample, monkeypatch):
+    """Each kernel is cut into the smallest chunks that there are, and done by one thread or by four."""
+    monkeypatch.setattr(split, "_WORTH", 0.0)
+    monkeypatch.setattr(split, "_VECTOR_ROUNDS", 1)
+    case = Case(sample)
+    with symnet.config.override(cache=False, threads=1):
+        function = case.function("default")
+        alone = function(*case.arrays)
+    with symnet.config.override(threads=4):
+        for _ in range(5):
+            for mine, its in zip(function(*case.arrays), alone, strict=True):
+                assert mine.tobytes() == its.tobytes()
 
 
 @pytest.mark.parametrize("sample", **by_name([each for each in SAMPLES if each.name in BY_NUMBA]))

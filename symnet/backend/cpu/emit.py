@@ -16,6 +16,7 @@ from symnet.backend.cpu.contraction import contraction_units, emit_contraction
 from symnet.backend.cpu.machine import Machine
 from symnet.backend.cpu.print_llvm import library_function, print_nest
 from symnet.backend.cpu.scalar_llvm import ScalarPrinter
+from symnet.backend.cpu.split import outermost, split_contraction, split_nest
 from symnet.compile import nest
 from symnet.compile.memory import ITEM_BYTES
 from symnet.compile.program import (
@@ -35,6 +36,8 @@ from symnet.graph.dims import Dimension
 
 ENTRY = "entry"
 FAILED, GUARD_FAILED, TOO_LARGE = 1, 2, 3
+#: Where a failure writes its site and its values.
+STATUS_WORDS = 4
 
 _INT32 = ir.IntType(32)
 _INT64 = ir.IntType(64)
@@ -55,10 +58,23 @@ def emit_kernels(
             function = emit_contraction(contractions, call.name, call.contraction, machine)
             ir.Function(nests, function.function_type, call.name)
         else:
-            function = print_nest(nests, call.kernel)
+            shared = split_nest(call.kernel, capacities(program)) is not None
+            function = print_nest(nests, call.kernel, outermost(call.kernel) if shared else None)
             function.linkage = "internal"
             # Inlined into one entry, kernels would take LLVM more time than they take apart.
             function.attributes.add("noinline")
+
+
+def capacities(program: Program) -> dict[str, int]:
+    """The most that each size found at run time may be."""
+    return {slot.name: slot.capacity for slot in program.slots.values()}
+
+
+def _parameters(call: KernelCall | ContractionCall) -> int:
+    """How many integers a kernel takes."""
+    if isinstance(call, ContractionCall):
+        return len(call.contraction.parameters)
+    return len(call.kernel.sizes)
 
 
 class EntryEmitter:
@@ -86,9 +102,12 @@ class EntryEmitter:
         self.function.args[0].name, self.function.args[1].name = "table", "status"
         self.builder = ir.IRBuilder(self.function.append_basic_block("start"))
         self.slots: dict[str, ir.Value] = {}
+        #: The names of kernels that are shared out among threads.
+        self.shared: set[str] = set()
         self._inputs = {b.source: b for b in program.buffers if b.kind == "input"}
         self._leaf_names: dict[Any, str] = {}
         self._scalars = ScalarPrinter(module, self.builder, library_function)
+        self._context = self._new_context()
 
     def emit(self) -> None:
         """All steps, then `return 0`."""
@@ -180,13 +199,6 @@ class EntryEmitter:
 
     # --- kernels -------------------------------------------------------------------------------
 
-
-    def _run(self, name: str, buffers: list[ir.Value], sizes: list[ir.Value]) -> None:
-        """Call a kernel with a nest's signature, and leave when it failed."""
-        arguments = [*buffers, *sizes, self.function.args[1]]
-        code = self._call(name, _INT32, arguments)
-        self._leave_unless(self.builder.icmp_signed("==", code, _INT32(0)), FAILED, [])
-
     def _call(self, name: str, result: ir.Type, arguments: list[ir.Value]) -> ir.Value:
         address = self.addresses.get(name)
         if address is None:
@@ -196,20 +208,106 @@ class EntryEmitter:
         return self.builder.call(pointer, arguments)
 
     def _kernel(self, step: KernelCall) -> None:
-        buffers = [self._pointer(each) for each in step.buffers]
-        self._run(step.kernel.name, buffers, [self.slots[name] for name in step.kernel.sizes])
+        name = step.kernel.name
+        arguments = [
+            *(self._pointer(each) for each in step.buffers),
+            *(self.slots[size] for size in step.kernel.sizes),
+        ]
+        # A kernel from its Numba source has no range, and fewer parameters than a shared one.
+        split = None if name in self.addresses else split_nest(step.kernel, capacities(self.program))
+        if split is None:
+            self._run(name, [*arguments, self.function.args[1]])
+            return
+        self._scalars.names.update({size: self.slots[size] for size in step.kernel.sizes})
+        units = self._scalars.value(split.units)
+        failed = self._share(name, _INT32, arguments, units, split.grain)
+        if any(isinstance(each, nest.Fail) for each in nest.walk_statements(step.kernel.body)):
+            # Which chunk fails first is chance; run again in order, the first entry that fails is told.
+            with self.builder.if_then(self.builder.icmp_signed("!=", failed, _INT32(0)), likely=False):
+                self._run(name, [*arguments, self.function.args[1], _INT64(0), units])
+
+    def _run(self, name: str, arguments: list[ir.Value]) -> None:
+        """Call a kernel with a nest's signature, and leave when it failed."""
+        code = self._call(name, _INT32, arguments)
+        self._leave_unless(self.builder.icmp_signed("==", code, _INT32(0)), FAILED, [])
 
     def _contraction(self, step: ContractionCall) -> None:
         parameters = [self.slots[name] for name in step.contraction.parameters]
         offsets = [self._size(each) for each in step.offsets]
         pointers = [self._pointer(each) for each in step.buffers]
         if step.name in self.addresses:
-            self._run(step.name, pointers, [*offsets, *parameters])
+            self._run(step.name, [*pointers, *offsets, *parameters, self.function.args[1]])
             return
         kind = ir.FloatType() if step.contraction.dtype == "float32" else ir.DoubleType()
         moved = [
             self.builder.gep(pointer, [offset], source_etype=kind)
             for pointer, offset in zip(pointers, offsets, strict=True)
         ]
-        units = contraction_units(step.contraction, self.machine) or 1
-        self._call(step.name, ir.VoidType(), [*moved, *parameters, _INT64(0), _INT64(units)])
+        split = split_contraction(step.contraction, self.machine, capacities(self.program))
+        if split is None:
+            units = contraction_units(step.contraction, self.machine) or 1
+            self._call(step.name, ir.VoidType(), [*moved, *parameters, _INT64(0), _INT64(units)])
+        else:
+            units = self._scalars.value(split.units)
+            self._share(step.name, ir.VoidType(), [*moved, *parameters], units, split.grain)
+
+    # --- sharing out among threads -------------------------------------------------------------
+
+    def _share(
+        self, name: str, result: ir.Type, arguments: list[ir.Value], units: ir.Value, grain: int
+    ) -> ir.Value:
+        """Have the pool run a kernel's units; whether any chunk failed (int32, not 0)."""
+        self.shared.add(name)
+        fails = isinstance(result, ir.IntType)
+        task = self._task(name, result, arguments)
+        for number, value in enumerate(arguments):
+            self.builder.store(value, self._at(self.builder, self._context, number))
+        flag = self._at(self.builder, self._context, len(arguments))
+        if fails:
+            self.builder.store(_INT32(0), flag)
+        run = self.builder.load(self._word(self.table.pool), typ=_POINTER)
+        values = [task, self._context, units, _INT64(grain)]
+        kind = ir.FunctionType(ir.VoidType(), [_POINTER, _POINTER, _INT64, _INT64])
+        run.type = kind.as_pointer()
+        self.builder.call(run, values)
+        return self.builder.load(flag, typ=_INT32) if fails else _INT32(0)
+
+    def _new_context(self) -> ir.Value:
+        """Stack memory for the arguments of any kernel of the program, a code and status words."""
+        most = max((len(call.buffers) + _parameters(call) for call in self.program.calls), default=0)
+        context = self.builder.alloca(ir.ArrayType(_INT64, most + 1 + STATUS_WORDS))
+        # llvmlite types a stack slot by what it holds; all else here is an opaque pointer.
+        context.type = _POINTER
+        return context
+
+    @staticmethod
+    def _at(builder: ir.IRBuilder, context: ir.Value, number: int) -> ir.Value:
+        return builder.gep(context, [_INT64(number)], source_etype=_INT64)
+
+    def _task(self, name: str, result: ir.Type, arguments: list[ir.Value]) -> ir.Function:
+        """`void task(int64* context, int64 first, int64 last)`: the kernel, its arguments out of the context.
+
+        The context holds the arguments; for a kernel that returns a code then a word where it is kept
+        when it is not 0, and status words that any chunk may write and nobody reads.
+        """
+        known = self.module.globals.get(f"task.{name}")
+        if known is not None:
+            return known
+        kind = ir.FunctionType(ir.VoidType(), [_POINTER, _INT64, _INT64])
+        task = ir.Function(self.module, kind, f"task.{name}")
+        task.linkage = "internal"
+        context, first, last = task.args
+        builder = ir.IRBuilder(task.append_basic_block("start"))
+        given = [
+            builder.load(self._at(builder, context, number), typ=value.type)
+            for number, value in enumerate(arguments)
+        ]
+        flag = self._at(builder, context, len(arguments))
+        if isinstance(result, ir.IntType):
+            given.append(self._at(builder, context, len(arguments) + 1))
+        code = builder.call(self.module.globals[name], [*given, first, last])
+        if isinstance(result, ir.IntType):
+            with builder.if_then(builder.icmp_signed("!=", code, _INT32(0)), likely=False):
+                builder.store(code, flag)
+        builder.ret_void()
+        return task

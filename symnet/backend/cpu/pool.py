@@ -1,9 +1,10 @@
-"""The threads that kernels are shared out among: hands on the address of a function that runs a task on them.
+"""The threads that kernels are shared out among: hands on the address of a function that runs a task
+on them.
 
-The pool is a few hundred lines of IR of our own, since a launch must cost less than a small kernel: a
-worker waits for work with its eyes open for some tens of microseconds, then sleeps. Work is taken in
-chunks, the caller's from the front and the workers' from the back, so each thread tends to meet the
-memory it met before; the caller never waits for a sleeper, only for chunks that somebody took. When
+The pool is IR of our own, since a launch must cost less than a small kernel (0.1 to 0.8 microseconds
+here): a worker that has nothing to do looks for work for some tens of microseconds, then sleeps. Work is
+taken in chunks, the caller's from the front and the workers' from the back, so each thread tends to meet
+the memory it met before; the caller never waits for a sleeper, only for chunks that somebody took. When
 another thread's call has the pool, the caller does all its work itself.
 """
 
@@ -23,8 +24,8 @@ _LOOKS = 3000
 _LOOKS_AT_END = 1000
 #: More workers than this are never started.
 MOST_THREADS = 256
-#: A range is cut into fewer chunks than this: their numbers share one word.
-MOST_CHUNKS = 1 << 15
+#: A range of more chunks than this is run by its caller: two of their numbers share a word with another.
+MOST_CHUNKS = (1 << 16) - 1
 _STACK_BYTES = 8 << 20
 
 # One word says what is left to do: the launch's number (32 bits), the next chunk from the front and the
@@ -190,7 +191,12 @@ entry:
   %wanted = load atomic i64, ptr @wanted monotonic, align 8
   %alone = icmp sle i64 %wanted, 1
   %short = icmp sle i64 %units, %grain
-  %serial = or i1 %alone, %short
+  %rounded = add i64 %units, %grain
+  %rounded.less = sub i64 %rounded, 1
+  %chunks = sdiv i64 %rounded.less, %grain
+  %many.chunks = icmp sgt i64 %chunks, {most_chunks}
+  %odd = or i1 %short, %many.chunks
+  %serial = or i1 %alone, %odd
   br i1 %serial, label %whole, label %claim
 claim:
   %pair = cmpxchg ptr @busy, i64 0, i64 1 acquire monotonic
@@ -208,9 +214,6 @@ more:
   call void @start()
   br label %publish
 publish:
-  %rounded = add i64 %units, %grain
-  %rounded.less = sub i64 %rounded, 1
-  %chunks = sdiv i64 %rounded.less, %grain
   store ptr %task, ptr @task
   store ptr %context, ptr @context
   store i64 %units, ptr @units
@@ -373,7 +376,7 @@ def run_address() -> int:
 
     `run` calls `void task(context, first, last)` for ranges that together are the units 0 to `units`,
     each a whole number of `grain`s from the front, on the caller and on workers; it returns when all
-    are done. There are at most `MOST_CHUNKS` grains.
+    are done.
     """
     return _the_pool().run
 
@@ -418,9 +421,15 @@ def _text() -> str:
         return _ALONE
     from symnet.backend.cpu.machine import host_machine
 
-    triple = host_machine().triple
-    kind = "x86" if triple.startswith(("x86_64", "i686")) else "arm" if triple.startswith(("aarch64", "arm64")) else ""
+    kinds = {"x86_64": "x86", "i686": "x86", "aarch64": "arm", "arm64": "arm"}
+    kind = kinds.get(host_machine().triple.partition("-")[0], "")
     pause, declaration = _PAUSES.get(kind, ("", ""))
     return _IR.format(
-        pause=pause, declaration=declaration, looks=_LOOKS, looks_at_end=_LOOKS_AT_END, most=MOST_THREADS, stack=_STACK_BYTES
+        pause=pause,
+        declaration=declaration,
+        looks=_LOOKS,
+        looks_at_end=_LOOKS_AT_END,
+        most=MOST_THREADS,
+        most_chunks=MOST_CHUNKS,
+        stack=_STACK_BYTES,
     )

@@ -1,8 +1,8 @@
 """Loop nests as LLVM IR: a nest and an llvmlite module become a function in that module.
 
 The function has the C signature of the nest and is left for LLVM's pass pipeline to vectorise; its
-arithmetic may be contracted into fused multiply-adds, and takes no other liberty. Loops marked
-`parallel` run in order here: who wants threads gives a kernel the range of its chunk as sizes.
+arithmetic may be contracted into fused multiply-adds, and takes no other liberty. A function made to be
+shared out among threads takes the range of iterations to do of its outermost loop.
 """
 
 from __future__ import annotations
@@ -31,14 +31,19 @@ _SHORT = 64
 _TINY = 128
 
 
-def signature(kernel: nest.Nest) -> ir.FunctionType:
-    """The function type of a nest: `int32 (T0* …, int64 size…, int64* status)`."""
+def signature(kernel: nest.Nest, shared: bool = False) -> ir.FunctionType:
+    """The function type of a nest: `int32 (T0* …, int64 size…, int64* status)`.
+
+    With `shared`, `int64 first, int64 last` follow.
+    """
     arguments = [_POINTER] * len(kernel.buffers) + [_INT64] * len(kernel.sizes) + [_POINTER]
-    return ir.FunctionType(_INT32, arguments)
+    return ir.FunctionType(_INT32, arguments + [_INT64] * 2 * shared)
 
 
-def print_nest(module: ir.Module, kernel: nest.Nest) -> ir.Function:
+def print_nest(module: ir.Module, kernel: nest.Nest, shared: nest.For | None = None) -> ir.Function:
     """Add a nest to a module as function `kernel.name`, and the library functions that it calls.
+
+    Of a loop `shared` of the nest it does the iterations from `first` to before `last`.
 
     Raises
     ------
@@ -46,7 +51,7 @@ def print_nest(module: ir.Module, kernel: nest.Nest) -> ir.Function:
         When an expression has no meaning in the dialect (an operation on a dtype that lacks it, a
         name or a buffer that the nest does not have); names the kernel and its comments.
     """
-    function = ir.Function(module, signature(kernel), kernel.name)
+    function = ir.Function(module, signature(kernel, shared is not None), kernel.name)
     function.attributes.add("nounwind")
     for argument, parameter in zip(function.args, kernel.buffers, strict=False):
         argument.name = parameter.name
@@ -54,9 +59,14 @@ def print_nest(module: ir.Module, kernel: nest.Nest) -> ir.Function:
             argument.add_attribute(attribute)
     for argument, size in zip(function.args[len(kernel.buffers) :], kernel.sizes, strict=False):
         argument.name = size
-    function.args[-1].name = STATUS
-    function.args[-1].add_attribute("noalias")
+    status = function.args[len(kernel.buffers) + len(kernel.sizes)]
+    status.name = STATUS
+    status.add_attribute("noalias")
     printer = _StatementPrinter(module, function, tiny=_rounds(kernel.body) <= _TINY)
+    printer.status = status
+    if shared is not None:
+        function.args[-2].name, function.args[-1].name = "first", "last"
+        printer.shared = shared
     for argument, parameter in zip(function.args, kernel.buffers, strict=False):
         printer.scalars.buffers[parameter.name] = (argument, parameter.dtype)
     for argument, size in zip(function.args[len(kernel.buffers) :], kernel.sizes, strict=False):
@@ -102,6 +112,8 @@ class _StatementPrinter:
         self.tiny = tiny
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
         self.scalars = ScalarPrinter(module, self.builder, library_function)
+        self.status: ir.Value | None = None
+        self.shared: nest.For | None = None
 
     def block(self, body: Sequence[Statement]) -> bool:
         """Print statements; False when the last one left the function."""
@@ -136,13 +148,14 @@ class _StatementPrinter:
         return True
 
     def _fail(self, site: int, values: Sequence[Expression]) -> None:
-        status = self.function.args[-1]
         for word, value in enumerate((Literal(nest.INDEX, site), *values)):
-            place = self.builder.gep(status, [_INT64(word)], inbounds=True, source_etype=_INT64)
+            place = self.builder.gep(self.status, [_INT64(word)], inbounds=True, source_etype=_INT64)
             self.builder.store(self.scalars.value(value), place)
         self.builder.ret(_INT32(1))
 
     def _for(self, loop: nest.For) -> bool:
+        if loop is self.shared:
+            return self._loop(loop, None)
         extent = loop.extent
         rounds = int(extent.value) if isinstance(extent, Literal) else None
         if rounds is not None and rounds <= self.write_out:
@@ -155,18 +168,22 @@ class _StatementPrinter:
     def _loop(self, loop: nest.For, rounds: int | None, start: int = 0) -> bool:
         """A loop of as many rounds, or of as many as its extent is, from the round `start` on."""
         builder, names = self.builder, self.scalars.names
-        end = self.scalars.index(loop.extent) if rounds is None else _INT64(rounds)
+        begin = _INT64(0)
+        if loop is self.shared:
+            begin, end = self.function.args[-2:]
+        else:
+            end = self.scalars.index(loop.extent) if rounds is None else _INT64(rounds)
         before = builder.block
         body = self.function.append_basic_block(f"{loop.name}.body")
         after = self.function.append_basic_block(f"{loop.name}.end")
         if rounds is None:
-            builder.cbranch(builder.icmp_signed(">", end, _INT64(0)), body, after)
+            builder.cbranch(builder.icmp_signed(">", end, begin), body, after)
         else:
             builder.branch(body)
         first = dict(names)
         builder.position_at_end(body)
         counter = builder.phi(_INT64, loop.name)
-        counter.add_incoming(_INT64(0), before)
+        counter.add_incoming(begin, before)
         carried = {}
         for name in _changed(loop.body, names):
             carried[name] = builder.phi(names[name].type, name)

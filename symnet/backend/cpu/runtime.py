@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from symnet.backend.cpu.pool import run_address
 from symnet.compile import cache
 from symnet.compile.program import ContractionCall, Program, Table, describe_program
 from symnet.config import config
@@ -16,9 +17,13 @@ from symnet.config import config
 
 @dataclass
 class Loaded:
-    """Code in memory: the entry's address, what keeps it there, and how it came about."""
+    """Code in memory: the entry's address, what keeps it there, and how it came about.
+
+    `pool` is the address of the thread pool's `run`, or 0 where no kernel is shared out.
+    """
 
     address: int
+    pool: int
     owners: list[Any] = field(repr=False)
     report: dict[str, Any]
 
@@ -33,28 +38,31 @@ def load_program(program: Program, table: Table) -> Loaded:
     """
     if config.backend == "numba":
         return _by_numba(program, table)
-    from symnet.backend.cpu import llvm
-
     started = time.perf_counter()
     key = None
     if config.cache:
         key = cache.key(["cpu", cache.emitter_fingerprint(), describe_program(program)])
         found = cache.load(key)
         if found is not None:
-            loaded = llvm.load_object(found[0])
-            return _loaded(loaded, "hit", started)
-    data = _compile(program, table)
+            return _loaded(*found, "hit", started)
+    data, shared = _compile(program, table)
+    about = {"name": program.name, "kernels": len(program.by_kernel), "shared": shared}
     if key is not None:
-        cache.store(key, data, {"name": program.name, "kernels": len(program.by_kernel)})
-    return _loaded(llvm.load_object(data), "miss" if key is not None else "off", started)
+        cache.store(key, data, about)
+    return _loaded(data, about, "miss" if key is not None else "off", started)
 
 
-def _loaded(loaded: Any, how: str, started: float) -> Loaded:
-    report = {"cache": how, "seconds": time.perf_counter() - started}
-    return Loaded(loaded.address("entry"), [loaded], report)
+def _loaded(data: bytes, about: dict[str, Any], how: str, started: float) -> Loaded:
+    from symnet.backend.cpu import llvm
+
+    code = llvm.load_object(data)
+    pool = run_address() if about["shared"] else 0
+    report = {"cache": how, "seconds": time.perf_counter() - started, "shared": about["shared"]}
+    return Loaded(code.address("entry"), pool, [code], report)
 
 
-def _compile(program: Program, table: Table) -> bytes:
+def _compile(program: Program, table: Table) -> tuple[bytes, int]:
+    """Object code, and how many kernels it shares out among threads."""
     from llvmlite import ir
 
     from symnet.backend.cpu import llvm
@@ -64,14 +72,15 @@ def _compile(program: Program, table: Table) -> bytes:
     machine = host_machine()
     nests, contractions = ir.Module(program.name), ir.Module(f"{program.name}.contractions")
     emit_kernels(nests, contractions, program, machine)
-    EntryEmitter(nests, program, table, machine).emit()
+    entry = EntryEmitter(nests, program, table, machine)
+    entry.emit()
     parsed = llvm.parse(nests, machine)
     llvm.optimise(parsed, machine, 3, slp_vectorise=False)
     parsed.link_in(llvm.parse(contractions, machine))
     for function in contractions.functions:
         if not function.is_declaration:
             parsed.get_function(function.name).linkage = "internal"
-    return llvm.emit_object(parsed, machine)
+    return llvm.emit_object(parsed, machine), len(entry.shared)
 
 
 def _by_numba(program: Program, table: Table) -> Loaded:
@@ -93,5 +102,5 @@ def _by_numba(program: Program, table: Table) -> Loaded:
     machine = host_machine()
     EntryEmitter(module, program, table, machine, addresses).emit()
     loaded = llvm.load_object(llvm.emit_object(module, machine))
-    report = {"cache": "off", "seconds": time.perf_counter() - started}
-    return Loaded(loaded.address("entry"), [loaded, *kernels], report)
+    report = {"cache": "off", "seconds": time.perf_counter() - started, "shared": 0}
+    return Loaded(loaded.address("entry"), 0, [loaded, *kernels], report)
