@@ -21,6 +21,7 @@ _ALLOWED: dict[str, Sequence[Any]] = {
     "device": ("cpu",),
     "on_unused_input": ("raise", "warn", "ignore"),
     "cache": (True, False),
+    "fastmath": (False, True),
     "debug": (0, 1, 2, 3, 4),
     "threads": range(1, 257),
 }
@@ -39,6 +40,7 @@ _DEFAULTS: dict[str, Any] = {
     "device": "cpu",
     "on_unused_input": "raise",
     "cache": True,
+    "fastmath": False,
     "debug": 0,
     "threads": usable_threads(),
 }
@@ -102,6 +104,8 @@ class Config:
         "raise", "warn" or "ignore".
     cache
         Whether compiled code is kept on disk.
+    fastmath
+        Whether functions compiled from now on may reorder sums and take it that nothing is NaN or infinite.
     debug
         0 to 4: pass times, kernels, source, every rewrite.
     threads

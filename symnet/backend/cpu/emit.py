@@ -32,6 +32,7 @@ from symnet.compile.program import (
     size_expression,
 )
 from symnet.compile.specialise import Argument, Computed, Length, SlotLeaf
+from symnet.config import config
 from symnet.graph.dims import Dimension
 
 ENTRY = "entry"
@@ -59,7 +60,8 @@ def emit_kernels(
             ir.Function(nests, function.function_type, call.name)
         else:
             shared = split_nest(call.kernel, capacities(program)) is not None
-            function = print_nest(nests, call.kernel, outermost(call.kernel) if shared else None)
+            loop = outermost(call.kernel) if shared else None
+            function = print_nest(nests, call.kernel, loop, config.fastmath)
             function.linkage = "internal"
             # Inlined into one entry, kernels would take LLVM more time than they take apart.
             function.attributes.add("noinline")

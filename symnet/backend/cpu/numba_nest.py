@@ -16,6 +16,7 @@ from symnet.backend.cpu import llvm
 from symnet.backend.cpu.machine import Machine, host_machine
 from symnet.compile import nest
 from symnet.compile.print_numba import print_nest
+from symnet.config import config
 from symnet.errors import CompileError
 
 #: NumPy's division by zero, and contraction into fused multiply-adds as the one liberty.
@@ -82,7 +83,8 @@ def compile_numba(kernel: nest.Nest) -> NumbaNest:
         if getattr(function, "__module__", "") is None and name != kernel.name:
             namespace[name] = numba.njit(**OPTIONS)(function)
     try:
-        compiled: Any = numba.cfunc(_signature(kernel), **OPTIONS)(namespace[kernel.name])
+        options = {**OPTIONS, "fastmath": True} if config.fastmath else OPTIONS
+        compiled: Any = numba.cfunc(_signature(kernel), **options)(namespace[kernel.name])
     except NumbaError as error:
         raise CompileError(f"Numba can't compile kernel {kernel.name}: {error}", covers) from error
     return NumbaNest(kernel.name, int(compiled.address), source, compiled)

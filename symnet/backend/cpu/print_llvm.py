@@ -13,7 +13,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from symnet.backend.cpu.scalar_llvm import ScalarPrinter, llvm_type
+from symnet.backend.cpu.scalar_llvm import FAST, ScalarPrinter, llvm_type
 from symnet.compile import nest
 from symnet.compile.library import Function
 from symnet.compile.nest import Expression, Literal, Statement
@@ -40,10 +40,13 @@ def signature(kernel: nest.Nest, shared: bool = False) -> ir.FunctionType:
     return ir.FunctionType(_INT32, arguments + [_INT64] * 2 * shared)
 
 
-def print_nest(module: ir.Module, kernel: nest.Nest, shared: nest.For | None = None) -> ir.Function:
+def print_nest(
+    module: ir.Module, kernel: nest.Nest, shared: nest.For | None = None, fast: bool = False
+) -> ir.Function:
     """Add a nest to a module as function `kernel.name`, and the library functions that it calls.
 
-    Of a loop `shared` of the nest it does the iterations from `first` to before `last`.
+    Of a loop `shared` of the nest it does the iterations from `first` to before `last`. With `fast` its
+    own arithmetic may take the liberties of `config.fastmath`, library functions may not.
 
     Raises
     ------
@@ -64,6 +67,8 @@ def print_nest(module: ir.Module, kernel: nest.Nest, shared: nest.For | None = N
     status.add_attribute("noalias")
     printer = _StatementPrinter(module, function, tiny=_rounds(kernel.body) <= _TINY)
     printer.status = status
+    if fast:
+        printer.scalars.liberties = FAST
     if shared is not None:
         function.args[-2].name, function.args[-1].name = "first", "last"
         printer.shared = shared

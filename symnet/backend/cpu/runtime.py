@@ -41,7 +41,9 @@ def load_program(program: Program, table: Table) -> Loaded:
     started = time.perf_counter()
     key = None
     if config.cache:
-        key = cache.key(["cpu", cache.emitter_fingerprint(), describe_program(program)])
+        key = cache.key(
+            ["cpu", cache.emitter_fingerprint(), f"fastmath {config.fastmath}", describe_program(program)]
+        )
         found = cache.load(key)
         if found is not None:
             return _loaded(*found, "hit", started)

@@ -23,8 +23,10 @@ from symnet.compile.nest import (
     Select,
 )
 
-#: Contraction into fused multiply-adds is the only liberty that arithmetic takes.
+#: Contraction into fused multiply-adds is the only liberty that arithmetic takes,
 CONTRACT = ("contract",)
+#: unless the user asks for `config.fastmath`: then sums may be reordered, and there is no NaN or infinity.
+FAST = ("reassoc", "nnan", "ninf", "nsz", "arcp", "contract")
 #: An accumulation may also be kept in lanes.
 IN_LANES = ("contract", "reassoc")
 
@@ -110,6 +112,7 @@ class ScalarPrinter:
         self.buffers: dict[str, tuple[ir.Value, str]] = {}
         self.nonnegative: set[str] = set()
         self.access_group: Any = None
+        self.liberties: tuple[str, ...] = CONTRACT
         self._wrap: tuple[str, ...] = ()
 
     # --- what statements need ------------------------------------------------------------------
@@ -295,13 +298,13 @@ class ScalarPrinter:
         kind = values[0].type
         match function:
             case "add":
-                return builder.fadd(*values, flags=CONTRACT)
+                return builder.fadd(*values, flags=self.liberties)
             case "sub":
-                return builder.fsub(*values, flags=CONTRACT)
+                return builder.fsub(*values, flags=self.liberties)
             case "mul":
-                return builder.fmul(*values, flags=CONTRACT)
+                return builder.fmul(*values, flags=self.liberties)
             case "div":
-                return builder.fdiv(*values)
+                return builder.fdiv(*values, flags=self.liberties)
             case "fmod":
                 return builder.frem(*values)
             case "neg":
