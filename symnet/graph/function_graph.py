@@ -25,6 +25,8 @@ class FunctionGraph:
     clients
         For each variable in the graph the (node, position) pairs that use it, in the order in which
         they came; node None is an output.
+    input_set
+        The inputs, to be looked up.
     nodes
         The nodes in the graph, in the order in which they came; use `toposort` for an order to run in.
     """
@@ -42,7 +44,7 @@ class FunctionGraph:
         self.on_rewire: Callable[[Apply], None] | None = None
         #: Called with each variable that lost a use and keeps others.
         self.on_release: Callable[[Variable], None] | None = None
-        self._input_set = set(self.inputs)
+        self.input_set = set(self.inputs)
         for variable in self.inputs:
             self.clients.setdefault(variable, {})
         for position, output in enumerate(self.outputs):
@@ -80,14 +82,14 @@ class FunctionGraph:
                 continue
             node = current.owner
             if node is None or node not in self.nodes:
-                if current not in self._input_set:
+                if current not in self.input_set:
                     del self.clients[current]
                 continue
-            if current in self._input_set or any(self.clients[output] for output in node.outputs):
+            if current in self.input_set or any(self.clients[output] for output in node.outputs):
                 continue
             del self.nodes[node]
             for output in node.outputs:
-                if output not in self._input_set:
+                if output not in self.input_set:
                     del self.clients[output]
             if self.on_prune is not None:
                 self.on_prune(node)
@@ -130,4 +132,4 @@ class FunctionGraph:
 
     def toposort(self) -> list[Apply]:
         """The nodes, each after those it needs."""
-        return toposort(self.outputs, stop=self._input_set)
+        return toposort(self.outputs, stop=self.input_set)

@@ -182,7 +182,7 @@ class Op:
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        if type(self) is not type(other) or hash(self) != hash(other):
+        if type(self) is not type(other) or self.__hash__() != other.__hash__():
             return False
         return self._key() == other._key()
 

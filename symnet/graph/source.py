@@ -5,12 +5,10 @@ Frames inside the package itself are passed over by their file's path, so the li
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import linecache
 import os
 import sys
-from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -53,15 +51,20 @@ def user_line() -> SourceLine | None:
     return None
 
 
-@contextlib.contextmanager
-def inherit(source: SourceLine | None) -> Iterator[None]:
-    """Give every node that is made inside the block this line: for nodes that stand for the user's.
+class inherit:
+    """Give every node that is made inside the `with` block this line: for nodes that stand for the user's.
 
     The gradient of an expression and what a rewrite puts in its place belong to the line of the
     expression, not to the line that asked for the gradient or the compilation.
     """
-    token = _inherited.set(source)
-    try:
-        yield
-    finally:
-        _inherited.reset(token)
+
+    __slots__ = ("_source", "_token")
+
+    def __init__(self, source: SourceLine | None) -> None:
+        self._source = source
+
+    def __enter__(self) -> None:
+        self._token = _inherited.set(self._source)
+
+    def __exit__(self, *_: object) -> None:
+        _inherited.reset(self._token)

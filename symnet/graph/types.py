@@ -31,6 +31,7 @@ UNSIGNED_DTYPES = ("uint8", "uint16", "uint32", "uint64")
 SIGNED_DTYPES = ("int8", "int16", "int32", "int64")
 INTEGER_DTYPES = SIGNED_DTYPES + UNSIGNED_DTYPES
 DISCRETE_DTYPES = ("bool", *INTEGER_DTYPES)
+_KNOWN = frozenset(DTYPES)
 
 
 def checked_dtype(dtype: Any) -> str:
@@ -41,8 +42,11 @@ def checked_dtype(dtype: Any) -> str:
     GraphError
         When it is not a dtype that tensors have.
     """
-    if isinstance(dtype, str) and dtype == "floatX":
-        return str(config.floatX)
+    if type(dtype) is str:
+        if dtype in _KNOWN:
+            return dtype
+        if dtype == "floatX":
+            return str(config.floatX)
     try:
         name = np.dtype(dtype).name
     except TypeError:

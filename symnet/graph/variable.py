@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from symnet.graph.pickling import Ancestry, is_saved
 from symnet.graph.source import SourceLine, user_line
 from symnet.graph.types import TensorType
 
@@ -135,8 +136,12 @@ class Variable:
 
     __repr__ = __str__
 
-    def __getstate__(self) -> dict[str, Any]:
-        return dict(self.__dict__)
+    def __getstate__(self) -> Any:
+        state = dict(self.__dict__)
+        return state if is_saved(self.owner) else (Ancestry(self.owner), state)
+
+    def __setstate__(self, state: Any) -> None:
+        self.__dict__.update(state[1] if isinstance(state, tuple) else state)
 
 
 TensorType.variable_class = Variable
@@ -238,7 +243,8 @@ class Apply:
     __repr__ = __str__
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return (self.op, self.inputs, self.outputs, self.source)
+        before = None if is_saved(self) else Ancestry(self)
+        return (before, self.op, self.inputs, self.outputs, self.source)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.op, self.inputs, self.outputs, self.source = state
+        _, self.op, self.inputs, self.outputs, self.source = state

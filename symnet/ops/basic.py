@@ -5,6 +5,7 @@ Also the dtype rules that all ops share, which are Theano's.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ _FLOAT_OF = {
 }
 
 
+@functools.lru_cache(maxsize=1024)
 def upcast(*dtypes: str) -> str:
     """The smallest dtype that holds every value of all of them, as NumPy promotes."""
     return np.result_type(*(np.dtype(dtype) for dtype in dtypes)).name

@@ -34,6 +34,9 @@ class RuleLike(Protocol):
     name: str
     reason: str
     depth: int
+    needs_constant: bool
+    needs_ops: frozenset[Op]
+    needs_kinds: tuple[type[Op], ...]
 
     @property
     def root(self) -> Op | type[Op]:
@@ -146,12 +149,14 @@ class Engine:
         self._look_at(node)
         # A rule that looks deeper than one op may apply further down the graph now.
         level = [node]
+        seen = {node}
         for _ in range(self._depth - 1):
             following: list[Apply] = []
             for each in level:
                 for output in each.outputs:
                     for client, _position in self.graph.clients.get(output, ()):
-                        if client is not None and client not in self._is_waiting:
+                        if client is not None and client not in self._is_waiting and client not in seen:
+                            seen.add(client)
                             self._look_at(client)
                             following.append(client)
             level = following
@@ -247,7 +252,18 @@ class Engine:
                 self.graph.replace(old, new)
 
     def _try(self, node: Apply, rules: RuleIndex, report: PassReport, budget: _Budget) -> None:
+        constant = False
+        ops: set[Op] = set()
+        for each in node.inputs:
+            if each.owner is not None:
+                ops.add(each.owner.op)
+            elif isinstance(each, Constant):
+                constant = True
         for rule in rules.of(node.op):
+            if rule.needs_constant and not constant or not rule.needs_ops <= ops:
+                continue
+            if rule.needs_kinds and not _holds_each(ops, rule.needs_kinds):
+                continue
             report.attempts += 1
             replacements = rule.apply(node, self.graph)
             if replacements is None:
@@ -276,6 +292,11 @@ class Engine:
             if node in self.graph.nodes:
                 self._look_at(node)
             return
+
+
+def _holds_each(ops: set[Op], kinds: Sequence[type[Op]]) -> bool:
+    """Whether there is an op of each class."""
+    return all(any(isinstance(op, kind) for op in ops) for kind in kinds)
 
 
 class _Budget:

@@ -5,8 +5,12 @@ Rules must keep a program's refusals: an operand may be left out only where it s
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from weakref import WeakKeyDictionary
+
 import numpy as np
 
+from symnet.graph.function_graph import FunctionGraph
 from symnet.graph.op import Op
 from symnet.graph.types import CONTINUOUS_DTYPES, DISCRETE_DTYPES
 from symnet.graph.variable import Variable
@@ -63,13 +67,59 @@ def has_shape_of(variable: Variable, model: Variable) -> bool:
         following: list[Variable] = []
         for each in level:
             for found in _surely_this_shape(each):
-                if found is model:
+                if found is model or _sources.get(found) is model:
                     return True
                 if found not in seen:
                     seen.add(found)
                     following.append(found)
         level = following
     return False
+
+
+#: Where `shape_source` ended. What a variable stands for never changes, so neither does this; the source
+#: may have left its graph, though.
+_sources: WeakKeyDictionary[Variable, Variable] = WeakKeyDictionary()
+
+
+def shaping_operands(operands: Sequence[Variable]) -> Iterator[Variable]:
+    """Each operand that refuses all that the others could, so that no refusal is lost with them."""
+    for kept in operands:
+        if kept.ndim and all(each is kept or is_dispensable(each, kept) for each in operands):
+            yield kept
+
+
+def shape_source(variable: Variable, graph: FunctionGraph) -> Variable:
+    """What has the variable's shape and refuses all that it does: from operand to operand, to the end.
+
+    The type of what is found knows all lengths that the variable's knows. A whole graph of such
+    searches, each from the result of another, costs one walk.
+    """
+    passed: list[Variable] = []
+    while True:
+        known = _sources.get(variable)
+        if known is None or known not in graph.clients:
+            node = variable.owner
+            if node is None or variable in graph.input_set or not keeps_shape(node.op):
+                break
+            known = next(
+                (
+                    kept
+                    for kept in shaping_operands(node.inputs)
+                    if kept.broadcastable == variable.broadcastable
+                    and all(
+                        want is None or want == have
+                        for want, have in zip(variable.type.shape, kept.type.shape, strict=True)
+                    )
+                ),
+                None,
+            )
+            if known is None:
+                break
+        passed.append(variable)
+        variable = known
+    for each in passed:
+        _sources[each] = variable
+    return variable
 
 
 def _shape_source(variable: Variable) -> Variable:

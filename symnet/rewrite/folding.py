@@ -29,6 +29,9 @@ class ConstantFolding:
     name = "constant_folding"
     reason = "what depends on constants alone is computed once"
     depth = 1
+    needs_constant = True
+    needs_ops: frozenset[Op] = frozenset()
+    needs_kinds: tuple[type[Op], ...] = ()
     root = Op
 
     def apply(self, node: Apply, graph: FunctionGraph) -> Sequence[Variable] | None:

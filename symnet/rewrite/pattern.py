@@ -314,6 +314,9 @@ class Rule:
         A further condition on what was found, or None.
     depth
         How many ops deep it looks; a change that deep below a node lets the engine try the node again.
+    needs_constant, needs_ops, needs_kinds
+        What must be among a node's inputs before the pattern is looked at: a constant; results of these
+        ops, and of ops of these classes. This turns most nodes away.
     """
 
     def __init__(
@@ -324,6 +327,7 @@ class Rule:
         function: Callable[..., Variable | None],
         when: Callable[..., bool] | None,
         depth: int | None,
+        among: Op | type[Op] | None = None,
     ) -> None:
         self.name = name
         self.reason = reason
@@ -335,10 +339,13 @@ class Rule:
         bound = pattern.names() | {"out", "graph"}
         self._arguments = _parameters(name, function, bound)
         parts = () if pattern.variadic else pattern.parts
-        self._needs_constant = any(isinstance(part, PatternConstant) for part in parts)
-        self._needs_ops = [
-            part.op for part in parts if isinstance(part, PatternApply) and isinstance(part.op, Op)
-        ]
+        wanted: list[Any] = [part.op for part in parts if isinstance(part, PatternApply)]
+        wanted = [op if isinstance(op, Op) else op.kind for op in wanted]
+        if among is not None:
+            wanted.append(among)
+        self.needs_constant = any(isinstance(part, PatternConstant) for part in parts)
+        self.needs_ops = frozenset(op for op in wanted if isinstance(op, Op))
+        self.needs_kinds = tuple(dict.fromkeys(op for op in wanted if not isinstance(op, Op)))
         self._when_arguments = _parameters(name, when, bound) if when is not None else ()
 
     @property
@@ -357,22 +364,10 @@ class Rule:
             with inherit(node.source):
                 return self.function(*(found[each] for each in self._arguments))
 
-        if len(node.outputs) != 1 or not self._may_match(node.inputs):
+        if len(node.outputs) != 1:
             return None
         replacement = solve((self.pattern, node.outputs[0], None), {}, accept)
         return None if replacement is None else (replacement,)
-
-    def _may_match(self, inputs: Sequence[Variable]) -> bool:
-        """A quick look at the inputs, which turns most nodes away."""
-        if self._needs_constant and not any(isinstance(each, Constant) for each in inputs):
-            return False
-        for op in self._needs_ops:
-            for each in inputs:
-                if each.owner is not None and each.owner.op == op:
-                    break
-            else:
-                return False
-        return True
 
     def __repr__(self) -> str:
         return f"<rule {self.name}: {self.pattern}>"
@@ -387,7 +382,12 @@ def _parameters(rule: str, function: Callable[..., Any], bound: set[str]) -> tup
 
 
 def rewrite(
-    pattern: Any, reason: str, *, when: Callable[..., bool] | None = None, depth: int | None = None
+    pattern: Any,
+    reason: str,
+    *,
+    when: Callable[..., bool] | None = None,
+    depth: int | None = None,
+    among: Op | type[Op] | None = None,
 ) -> Callable[[Callable[..., Variable | None]], Rule]:
     """Make the decorated function a rewrite rule.
 
@@ -404,6 +404,9 @@ def rewrite(
         variable that is replaced) and `graph` (the FunctionGraph).
     depth
         How many ops deep the function looks, where that is deeper than the pattern.
+    among
+        An op, or a class of ops, one of whose results must be among the inputs, where the pattern does
+        not say so.
 
     >>> from symnet.ops.elementwise_table import exp, log1p, softplus
     >>> x = any_variable("x")
@@ -417,7 +420,7 @@ def rewrite(
         raise TypeError(f"a rule's pattern is an op applied to something, got {pattern!r}")
 
     def decorate(function: Callable[..., Variable | None]) -> Rule:
-        return Rule(function.__name__, reason, pattern, function, when, depth)
+        return Rule(function.__name__, reason, pattern, function, when, depth, among)
 
     return decorate
 

@@ -21,7 +21,13 @@ from symnet.ops.indexing import AdvancedIncSubtensor, AdvancedSubtensor, Subtens
 from symnet.ops.reduction import Reduce
 from symnet.ops.shape import DimShuffle, MakeVector, Reshape, ShapeOf, dimshuffle
 from symnet.ops.shape_promises import SpecifyShape
-from symnet.rewrite.facts import is_dispensable, keeps_shape, may_stand_for
+from symnet.rewrite.facts import (
+    is_dispensable,
+    keeps_shape,
+    may_stand_for,
+    shape_source,
+    shaping_operands,
+)
 from symnet.rewrite.pattern import Expression, any_op, any_variable, any_variables, rewrite
 
 x, y, v, w = any_variable("x"), any_variable("y"), any_variable("v"), any_variable("w")
@@ -53,22 +59,22 @@ def fill_of_own_shape(v: Expression) -> Expression:
     fill(shaped(operands), v),
     "only the shape is wanted, and an operand has it",
 )
-def fill_by_operand(operands: Sequence[Expression], v: Expression, out: Expression) -> Expression:
-    """Takes the one operand that refuses all that the others could, so that no refusal is lost."""
-    for kept in operands:
-        if kept.ndim == 0:
-            continue
-        if all(each is kept or is_dispensable(each, kept) for each in operands):
-            replacement: Expression = fill(kept, v)
-            if may_stand_for(replacement, out):
-                return replacement
+def fill_by_operand(
+    operands: Sequence[Expression], v: Expression, out: Expression, graph: FunctionGraph
+) -> Expression:
+    """Takes the one operand that refuses all that the others could, or what that has its shape from."""
+    for kept in shaping_operands(operands):
+        replacement: Expression = fill(shape_source(kept, graph), v)
+        if may_stand_for(replacement, out):
+            return replacement
     return None
 
 
 @rewrite(
     op(operands),
     "beside an operand that has the shape, the value alone will do",
-    when=lambda op, operands: any(_is_filled(each) for each in operands) and op != fill,
+    when=lambda op: op != fill,
+    among=fill,
 )
 def fill_beside_its_shape(op: Elementwise, operands: Sequence[Expression], out: Expression) -> Expression:
     for position, operand in enumerate(operands):
@@ -92,7 +98,8 @@ def fill_beside_its_shape(op: Elementwise, operands: Sequence[Expression], out: 
 @rewrite(
     op(operands),
     "what is filled in may be computed before it is filled in",
-    when=lambda op, operands: any(_is_filled(each) for each in operands) and op != fill,
+    when=lambda op: op != fill,
+    among=fill,
 )
 def fill_of_entries(op: Elementwise, operands: Sequence[Expression], out: Expression) -> Expression:
     """op(fill(x, v), fill(x, w), 2) is fill(x, op(v, w, 2)), where v and w are smaller than x."""
@@ -159,6 +166,7 @@ def dimshuffle_to_own_order(shuffle: DimShuffle, x: Expression) -> Expression:
     op(operands),
     "missing axes in front broadcast by themselves",
     when=lambda operands: any(_without_leading_axes(each) is not each for each in operands),
+    among=DimShuffle,
 )
 def axes_added_in_front(op: Elementwise, operands: Sequence[Expression], out: Expression) -> Expression:
     # The smallest first: an operand that keeps its axes may be what lets the others go without.
@@ -363,11 +371,10 @@ def length_of_dimshuffle(entry: Subtensor, shuffle: DimShuffle, x: Expression) -
 
 
 @rewrite(shape(shaped(operands)), "only the shape is wanted, and an operand has it")
-def shape_by_operand(operands: Sequence[Expression], out: Expression) -> Expression:
-    """Takes the one operand that refuses all that the others could, so that no refusal is lost."""
-    for kept in operands:
-        if kept.ndim and all(each is kept or is_dispensable(each, kept) for each in operands):
-            replacement: Expression = shape(kept)
-            if may_stand_for(replacement, out):
-                return replacement
+def shape_by_operand(operands: Sequence[Expression], out: Expression, graph: FunctionGraph) -> Expression:
+    """Takes the one operand that refuses all that the others could, or what that has its shape from."""
+    for kept in shaping_operands(operands):
+        replacement: Expression = shape(shape_source(kept, graph))
+        if may_stand_for(replacement, out):
+            return replacement
     return None
