@@ -142,6 +142,11 @@ def size() -> int:
     return sum(information.st_size for _, information in _files())
 
 
+def count() -> int:
+    """How many files the cache has."""
+    return len(_files())
+
+
 def clear() -> int:
     """Remove every file of the cache; returns how many were removed."""
     return sum(_remove(path) for path, _ in _files(unfinished=True))

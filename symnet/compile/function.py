@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -363,7 +363,7 @@ def function(
     ends = form.variables + list(update_pairs.values())
     _check_inputs(specs, ends, replaced, on_unused_input, source)
     graph, trace = _graph(specs, ends, replaced, update_pairs)
-    return Function(
+    made = Function(
         specs,
         form,
         graph,
@@ -374,6 +374,13 @@ def function(
         allow_input_downcast,
         trace,
     )
+    for watcher in list(watchers):
+        watcher(made)
+    return made
+
+
+#: Who is told of each function that is made.
+watchers: list[Callable[[Function], None]] = []
 
 
 def _input_specs(inputs: Any) -> list[In]:
