@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from llvmlite import ir
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
-from symnet.backend.cpu import llvm
+from symnet.backend.cpu import contraction_tile, llvm
 from symnet.backend.cpu.contraction import (
     Contraction,
     Dimension,
@@ -23,7 +23,9 @@ from symnet.backend.cpu.contraction import (
     emit_contraction,
     plan_contraction,
 )
+from symnet.backend.cpu.contraction_loops import turning
 from symnet.backend.cpu.machine import Machine, host_machine
+from symnet.backend.cpu.vectors import Vectors
 from symnet.compile.contraction import normalise
 
 HOST = host_machine()
@@ -279,12 +281,12 @@ def test_packed_panels_fit_on_the_stack() -> None:
             Dimension("near", 600, 1, 1, 0),
         ),
     )
-    packed = product(130, 70, 90, a_transposed=True, b_transposed=True)
+    packed = product(130, 70, 90, b_transposed=True)
     for contraction in (apart, packed):
         module = ir.Module()
         emit_contraction(module, "kernel", contraction, small)
         panels = [int(count) for count in re.findall(r"alloca \[(\d+) x float\]", str(module))]
-        assert all(count * 4 <= small.l1 for count in panels)
+        assert all(count * 4 <= small.panel for count in panels)
         assert bool(panels) == (contraction is packed)
         check(contraction, Kernels([contraction], small).functions[0])
 
@@ -437,6 +439,60 @@ def test_any_split_of_the_units_gives_the_bits_of_the_whole(name: str) -> None:
             plan.split is not None and any(loop.role == "block" for loop in plan.loops[: plan.split])
             for plan in plans
         )
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_tiles_may_be_turned_before_they_are_stored(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether or not it pays: with gaps, edges and sums in blocks."""
+    monkeypatch.setattr(contraction_tile, "turning", lambda *_: (True, 0.0))
+    machine = replace(MACHINES[name], l1=4096, l2=16384)
+    contractions = [
+        product(m, k, n, a_transposed=ta, accumulate=accumulate)
+        for m, k, n in [(70, 90, 33), (130, 5, 64), (16, 40, 16), (37, 64, 18)]
+        for ta, accumulate in [(False, False), (True, True)]
+    ]
+    contractions += [convolutions(*shape)["forward"] for shape in CONVOLUTIONS.values()]
+    kernels = Kernels(contractions, machine)
+    for contraction, kernel in zip(contractions, kernels.functions, strict=True):
+        check(contraction, kernel)
+
+
+def test_rows_of_two_indices() -> None:
+    machine = replace(HOST, lanes_bytes=64, registers=32, l1=48 << 10, l2=1 << 20)
+    shape = 10, 6, 14, 14, 16, (5, 5)
+    contractions = [form for name, form in convolutions(*shape).items() if name != "images"]
+    for contraction in contractions:
+        assert len(plan_contraction(contraction, machine).rows) == 2
+    for contraction, kernel in zip(contractions, Kernels(contractions, machine).functions, strict=True):
+        check(contraction, kernel)
+
+
+def test_turning_pays_where_rows_lie_together() -> None:
+    together, apart = range(16), range(0, 1600, 100)
+    assert turning(together, 32, 32, 16)[0]
+    assert not turning(together, 2, 32, 16)[0]
+    assert not turning(apart, 32, 32, 16)[0]
+    assert turning(apart, 2, 32, 16) == (False, 32)
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_transposed_vectors(count: int) -> None:
+    module = ir.Module()
+    pointer = ir.PointerType()
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer, pointer]), "transpose")
+    builder = ir.IRBuilder(function.append_basic_block())
+    vectors = Vectors(builder, ir.FloatType(), 4, False)
+    source, target = function.args
+    rows = [vectors.load(source, range(8 * n, 8 * n + 8), 8) for n in range(count)]
+    for n, vector in enumerate(vectors.transpose(rows)):
+        vectors.store(vector, target, range(count * n, count * n + count), False)
+    builder.ret_void()
+    loaded = llvm.load_object(llvm.emit_object(module, HOST))
+    matrix = np.arange(8 * count, dtype="float32").reshape(count, 8)
+    turned = np.zeros((8, count), "float32")
+    run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(loaded.address("transpose"))
+    run(matrix.ctypes.data, turned.ctypes.data)
+    np.testing.assert_array_equal(turned, matrix.T)
 
 
 @st.composite

@@ -22,7 +22,8 @@ from llvmlite import ir
 
 from symnet.compile.contraction import Contraction, Dimension
 
-from .contraction_plan import Loop, plan_contraction, remainder_sizes
+from .contraction_loops import Loop, remainder_sizes
+from .contraction_plan import plan_contraction
 from .contraction_tile import Pointers, TileEmitter
 from .machine import Machine
 from .vectors import INDEX, Count

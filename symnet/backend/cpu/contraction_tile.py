@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from symnet.compile.contraction import Contraction, element_bytes, lane_offsets
+from symnet.compile.contraction import Contraction, element_bytes, lane_offsets, runs
 
-from .contraction_plan import Plan, chains
+from .contraction_loops import Plan, chains, turning
 from .machine import Machine
 from .vectors import INDEX, Count, Vectors
 
@@ -127,26 +127,59 @@ class TileEmitter:
             result = list(sums)
             base = turn % copies * tile
             a, b = vectors.at(a, offsets[0]), vectors.at(b, offsets[1])
-            if self.packed:
-                columns = [vectors.load(b, chunk, width) for chunk in chunks]
+
+            def column(j: int) -> ir.Value:
+                if self.packed:
+                    return vectors.load(b, chunks[j], width)
+                return self._columns(b, 0, chunks[j])
+
+            def add(i: int, j: int, x: ir.Value, y: ir.Value) -> None:
+                place = base + i * len(chunks) + j
+                result[place] = vectors.multiply_add(x, y, result[place])
+
+            # Whichever are fewer stay in registers, beside the sums.
+            if len(rows) < len(chunks):
+                values = [vectors.broadcast(a, row, width) for row in rows]
+                for j in range(len(chunks)):
+                    y = column(j)
+                    for i, x in enumerate(values):
+                        add(i, j, x, y)
             else:
-                columns = [self._columns(b, 0, chunk) for chunk in chunks]
-            for i, row in enumerate(rows):
-                value = vectors.broadcast(a, row, width)
-                for j, column in enumerate(columns):
-                    place = base + i * len(columns) + j
-                    result[place] = vectors.multiply_add(value, column, result[place])
+                columns = [column(j) for j in range(len(chunks))]
+                for i, row in enumerate(rows):
+                    x = vectors.broadcast(a, row, width)
+                    for j, y in enumerate(columns):
+                        add(i, j, x, y)
             return result
 
         start = [vectors.zero(width)] * (tile * copies)
         sums = self._sum(nested, a, b, start, self.whole_tile, copies, step)
         totals = self._add_copies(sums, tile, copies)
         targets = self._chunks(2)
+        row_offsets = self._row_offsets(2)
         places = []
-        for i, row in enumerate(self._row_offsets(2)):
+        for i, row in enumerate(row_offsets):
             for j, chunk in enumerate(targets):
                 places.append((totals[i * len(targets) + j], [row + lane for lane in chunk]))
+        lanes = [lane for chunk in targets for lane in chunk]
+        of_a_row = sum(len(runs(chunk)) for chunk in targets)
+        if self.mask is None and turning(row_offsets, of_a_row, len(lanes), width)[0]:
+            places = self._turned(places, len(targets))
         self._write(c, places)
+
+    def _turned(
+        self, places: list[tuple[ir.Value, list[int]]], chunks: int
+    ) -> list[tuple[ir.Value, list[int]]]:
+        """The same results in vectors that run along the rows instead of along the columns."""
+        turned = []
+        for j in range(chunks):
+            of_chunk = places[j::chunks]
+            for first in range(0, len(of_chunk), self.width):
+                group = of_chunk[first : first + self.width]
+                columns = self.emit_vectors.transpose([value for value, _ in group])
+                for lane in range(len(group[0][1])):
+                    turned.append((columns[lane], [offsets[lane] for _, offsets in group]))
+        return turned
 
     def _sum(
         self,

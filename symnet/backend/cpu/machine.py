@@ -12,6 +12,8 @@ from pathlib import Path
 from symnet.compile.contraction import element_bytes
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+# Threads have as little as 512 KiB on some systems.
+_MOST_STACK = 256 * 1024
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
@@ -36,6 +38,11 @@ class Machine:
     features: str = ""
     triple: str = ""
     masks: bool = False
+
+    @property
+    def panel(self) -> int:
+        """Bytes that a packed panel may take: a part of the second cache, and little of any stack."""
+        return min(self.l2 // 4, _MOST_STACK)
 
     def lanes(self, dtype: str) -> int:
         """How many elements of `dtype` ("float32" or "float64") one vector holds."""

@@ -256,6 +256,25 @@ class Vectors:
         arguments = [vector, self.at(pointer, offset), align, mask]
         self._call("llvm.masked.store", ir.VoidType(), arguments, vector.type)
 
+    def transpose(self, rows: Sequence[ir.Value]) -> list[ir.Value]:
+        """A vector for each lane of `rows`, whose first lanes are the rows' elements there."""
+        width = rows[0].type.count
+        undefined = ir.Constant(rows[0].type, ir.Undefined)
+        vectors = [*rows, *[undefined] * (width - len(rows))]
+        half = width // 2
+        while half:
+            # Of each two vectors so far apart, blocks of so many lanes change places.
+            low = [lane if not lane & half else width + lane - half for lane in range(width)]
+            high = [lane + half if not lane & half else width + lane for lane in range(width)]
+            for n in range(width):
+                if not n & half:
+                    pair = vectors[n], vectors[n + half]
+                    if pair != (undefined, undefined):
+                        vectors[n] = self.shuffle(*pair, low)
+                        vectors[n + half] = self.shuffle(*pair, high)
+            half //= 2
+        return vectors
+
     # -- sums across lanes -----------------------------------------------------------------------
 
     def sums(self, vectors: Sequence[ir.Value]) -> ir.Value:
