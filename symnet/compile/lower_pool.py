@@ -7,6 +7,7 @@ windows that its border cuts, and large ones, walk their taps in loops.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,9 @@ from symnet.ops.pool import (
 
 #: Windows of at most this many taps are written out.
 MOST_TAPS = 16
+
+#: Entries that overlapping windows hand back to are written out up to so many windows for them all.
+MOST_SHARES = 144
 
 #: A value at indices into the last two axes of a tensor.
 At = Callable[[Expression, Expression], Expression]
@@ -82,6 +86,26 @@ class _Stretch:
 
 
 @dataclass(frozen=True)
+class _Places:
+    """Places of one axis, `count` times as many as there are phases: `first + i * step + phase`.
+
+    For each phase the windows that have its places among their taps, from the last to the first: each
+    as the window's number at i = 0, and whether all its taps are in the tensor, whatever i is.
+    """
+
+    first: int
+    count: int
+    step: int
+    windows: list[list[tuple[int, bool]]]
+
+    def at(self, i: Expression) -> Iterator[tuple[Expression, list[tuple[Expression, bool]]]]:
+        """For each phase the place and its windows."""
+        for phase, windows in enumerate(self.windows):
+            place = nest.add(nest.multiply(i, self.step), self.first + phase)
+            yield place, [(nest.add(i, number), whole) for number, whole in windows]
+
+
+@dataclass(frozen=True)
 class _Axis:
     """One pooled axis: its length, and the windows along it."""
 
@@ -120,6 +144,36 @@ class _Axis:
         high = nest.call("minimum", nest.add(start, self.window), builder.size(self.length))
         low = builder.let(low, "low")
         return low, builder.let(nest.subtract(high, low), "taps")
+
+    def places(self) -> list[_Places] | None:
+        """Every place, in stretches whose windows lie alike; None where lengths are not known."""
+        if not isinstance(self.length, int) or not isinstance(self.windows, int):
+            return None
+        reach = range(self.stride)
+        # Window `number - j` has the places of that number among its taps, for j below these counts.
+        often = [max(0, -(-(self.window - phase) // self.stride)) for phase in reach]
+        begin = max(max(often) - 1, -(-self.pad // self.stride))
+        end = max(begin, min(self.windows, (self.length + self.pad) // self.stride))
+        first, last = (min(number * self.stride - self.pad, self.length) for number in (begin, end))
+        found = [self._one_place(place) for place in range(first if end > begin else self.length)]
+        if end > begin:
+            windows = [[(begin - j, self._whole(begin - j, end - j)) for j in range(n)] for n in often]
+            found.append(_Places(first, end - begin, self.stride, windows))
+            found += [self._one_place(place) for place in range(last, self.length)]
+        return found
+
+    def _one_place(self, place: int) -> _Places:
+        moved = place + self.pad
+        assert isinstance(self.windows, int)
+        last = min(moved // self.stride, self.windows - 1)
+        first = max(0, -(-(moved - self.window + 1) // self.stride))
+        return _Places(place, 1, 0, [[(n, self._whole(n, n + 1)) for n in range(last, first - 1, -1)]])
+
+    def _whole(self, first: int, end: int) -> bool:
+        """Whether the windows from one up to another have all their taps in the tensor."""
+        assert isinstance(self.length, int)
+        last = (end - 1) * self.stride - self.pad + self.window
+        return first * self.stride >= self.pad and last <= self.length
 
     def windows_of(self, place: Expression, builder: NestBuilder) -> tuple[Expression, Expression]:
         """The first window that has a place among its taps, and the number of such windows."""
@@ -351,6 +405,10 @@ def _fill_between(pool: _Pool, out: View) -> None:
 def _gather(pool: _Pool, shares: Callable[[Sequence[Expression], bool], Share], out: View) -> None:
     """Shares are added from the last window to the first: in the order of the windows' taps."""
     builder = pool.builder
+    rows, columns = (axis.places() for axis in pool.axes)
+    if rows is not None and columns is not None and _count(rows) * _count(columns) <= MOST_SHARES:
+        _gather_alike(pool, shares, out, rows, columns)
+        return
     with builder.loop(pool.axes[0].length, "y") as y, builder.loop(pool.axes[1].length, "x") as x:
         total = builder.declare(pool.zero)
         ranges = [axis.windows_of(each, builder) for axis, each in zip(pool.axes, (y, x), strict=True)]
@@ -360,3 +418,30 @@ def _gather(pool: _Pool, shares: Callable[[Sequence[Expression], bool], Share], 
             share = shares(window, False)
             builder.assign(total, nest.call("add", total, share(y, x)))
         pool.store(out, y, x, total)
+
+
+def _count(axis: Sequence[_Places]) -> int:
+    """How many windows the statements for an axis look at."""
+    return sum(len(windows) for each in axis for windows in each.windows)
+
+
+def _gather_alike(
+    pool: _Pool,
+    shares: Callable[[Sequence[Expression], bool], Share],
+    out: View,
+    rows: Sequence[_Places],
+    columns: Sequence[_Places],
+) -> None:
+    """The same with the windows of each place written out."""
+    builder = pool.builder
+    for beside in rows:
+        with builder.loop(beside.count, "y") as i:
+            for y, above in beside.at(i):
+                for along in columns:
+                    with builder.loop(along.count, "x", vector=True) as j:
+                        for x, across in along.at(j):
+                            total: Expression = pool.zero
+                            for (row, whole), (column, wide) in itertools.product(above, across):
+                                share = shares([row, column], whole and wide)
+                                total = nest.call("add", total, share(y, x))
+                            pool.store(out, y, x, total)
