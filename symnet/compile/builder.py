@@ -32,6 +32,8 @@ class NestBuilder:
         self._blocks: list[list[Statement]] = [self.body]
         #: For each open block what was computed in it, so that it is computed once.
         self._memo: list[dict[Any, Expression]] = [{}]
+        #: For each open block the loop variable that it is the body of; None for a branch.
+        self._loops: list[str | None] = [None]
         self._buffers: dict[Buffer, str] = {}
         self._written: set[Buffer] = set()
         self._sizes: dict[str, None] = {}
@@ -130,15 +132,36 @@ class NestBuilder:
         self._blocks[-1].append(statement)
 
     @contextlib.contextmanager
-    def _block(self) -> Iterator[list[Statement]]:
+    def _block(self, loop: str | None = None) -> Iterator[list[Statement]]:
         block: list[Statement] = []
         self._blocks.append(block)
         self._memo.append({})
+        self._loops.append(loop)
         try:
             yield block
         finally:
             self._blocks.pop()
             self._memo.pop()
+            self._loops.pop()
+
+    @contextlib.contextmanager
+    def outside(self, indices: Sequence[Expression]) -> Iterator[None]:
+        """Statements go before the loops, further in than those of the indices, that are open now.
+
+        What is stated must follow from the indices alone, and must not fail: the loops may be empty.
+        """
+        walked = (each for index in indices for each in nest.walk_expression(index))
+        names = {each.name for each in walked if isinstance(each, Name)}
+        depth = len(self._blocks)
+        if names <= {loop for loop in self._loops if loop is not None}:
+            while depth > 1 and self._loops[depth - 1] is not None and self._loops[depth - 1] not in names:
+                depth -= 1
+        open_now = self._blocks, self._memo, self._loops
+        self._blocks, self._memo, self._loops = self._blocks[:depth], self._memo[:depth], self._loops[:depth]
+        try:
+            yield
+        finally:
+            self._blocks, self._memo, self._loops = open_now
 
     @contextlib.contextmanager
     def loop(
@@ -154,7 +177,7 @@ class NestBuilder:
             return
         bound = extent if isinstance(extent, Expression) else self.size(extent)
         name = self.fresh(stem)
-        with self._block() as body:
+        with self._block(name) as body:
             yield Name(INDEX, name)
         self.add(nest.For(name, bound, tuple(body), parallel, vector))
 

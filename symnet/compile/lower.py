@@ -56,6 +56,8 @@ KERNEL_RULES: dict[type[Op], Rule] = {}
 POINTWISE_RULES: dict[type[Op], Pointwise] = {}
 #: Ops whose result is another view of the operand's buffer (None where this operand has no such view).
 VIEW_RULES: dict[type[Op], ViewRule] = {}
+#: Ops whose operands are tested first, so that what computes their value can't fail.
+PREPARATIONS: dict[type[Op], Rule] = {}
 #: For ops with kernels: the operands that must lie in a buffer (others may be computed on the way).
 BUFFER_OPERANDS: dict[type[Op], Callable[[Apply], Sequence[int]]] = {}
 
@@ -91,6 +93,17 @@ def view_rule(*ops: type[Op]) -> Callable[[ViewRule], ViewRule]:
     def register(rule: ViewRule) -> ViewRule:
         for op in ops:
             VIEW_RULES[op] = rule
+        return rule
+
+    return register
+
+
+def preparation(*ops: type[Op]) -> Callable[[Rule], Rule]:
+    """Register what runs where an op's node has its place, before any kernel that its value is part of."""
+
+    def register(rule: Rule) -> Rule:
+        for op in ops:
+            PREPARATIONS[op] = rule
         return rule
 
     return register
@@ -140,6 +153,8 @@ class Lowering:
         self.updates = updates
         self.program = Program(name, slots=sizes.slots)
         self.views: dict[Variable, View] = {}
+        #: New values of shared variables that are written at their update, by what is called then.
+        self.deferred: dict[Variable, Callable[[], None]] = {}
         self._results = outputs
         self._slot_names: dict[Size, str] = {}
         self._found_slots: set[str] = set()
@@ -391,6 +406,9 @@ class Lowering:
                 if self.fusion.is_materialised(output):
                     self.materialise(output)
             return
+        prepare = find(PREPARATIONS, node.op)
+        if prepare is not None:
+            prepare(self, node)
         view_rule = find(VIEW_RULES, node.op)
         if view_rule is not None:
             base = node.inputs[0]

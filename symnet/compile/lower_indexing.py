@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from symnet.compile import nest
 from symnet.compile.builder import NestBuilder
 from symnet.compile.fusion import COSTS, demands
-from symnet.compile.lower import Lowering, kernel_rule, pointwise_rule, view_rule
+from symnet.compile.lower import Lowering, kernel_rule, pointwise_rule, preparation, view_rule
 from symnet.compile.lower_elementwise import operand_indices, write_entries
 from symnet.compile.nest import INDEX, Expression, Literal, Select
 from symnet.compile.program import View
+from symnet.compile.shared import SharedVariable
 from symnet.compile.specialise import Computed
 from symnet.errors import IndexingError
 from symnet.graph import dims
@@ -30,6 +32,8 @@ from symnet.ops.indexing import (
 from symnet.ops.joining import RepeatIndices
 
 COSTS[AdvancedSubtensor] = 3
+#: Threads that scatter share out an axis in parts of at least so many entries.
+SHORTEST_STRETCH = 512
 
 
 def _content(lowering: Lowering, variable: Variable) -> Dimension:
@@ -122,55 +126,109 @@ def _combined(
 
 @kernel_rule(IncSubtensor, buffers=lambda node: ())
 def _inc_subtensor(lowering: Lowering, node: Apply) -> None:
-    """A copy of the tensor, then the part."""
+    """A copy of the tensor, then the part; the part alone where the tensor is a shared variable's."""
+    x, y, *_ = node.inputs
+    if _defer(lowering, node, [y], lambda: _set_part(lowering, node, lowering.view(x))):
+        return
+    destination = lowering.allocate(node.outputs[0])
+    write_entries(lowering, x, destination)
+    _set_part(lowering, node, destination)
+
+
+def _set_part(lowering: Lowering, node: Apply, destination: View) -> None:
+    """Set or add to the part of the tensor at a destination."""
     op = node.op
     assert isinstance(op, IncSubtensor)
     x, y, *symbolic = node.inputs
-    destination = lowering.allocate(node.outputs[0])
-    write_entries(lowering, x, destination)
     part = part_view(lowering, op.template, x, symbolic, destination)
     builder = lowering.builder()
     # The part is both read and written: loads must not be remembered across stores.
     builder.buffer(destination.buffer, written=True)
-    with builder.loops(part.shape, vector=False, parallel=False) as indices:
+    with builder.loops(part.shape) as indices:
         value = lowering.value(y, operand_indices(lowering, y, indices), builder)
         _combined(builder, part, indices, value, op.set_)
     lowering.add_kernel(builder, [node], "set_part" if op.set_ else "add_to_part")
 
 
+# --- where the tensor already lies -----------------------------------------------------------------
+
+
+def _defer(lowering: Lowering, node: Apply, operands: Sequence[Variable], run: Callable[[], None]) -> bool:
+    """Leave a shared variable's change in some places to its update, which then writes nothing else.
+
+    That is where the result is what the variable becomes and nothing else needs it. The operands are put
+    where no update reaches them.
+    """
+    x, out = node.inputs[0], node.outputs[0]
+    if not isinstance(x, SharedVariable) or x not in lowering.updates:
+        return False
+    place = lowering._results + lowering.updates.index(x)
+    demand = lowering.fusion.of(out)
+    if lowering.graph.outputs[place] is not out or demand.buffer or demand.kernels != {("update", place)}:
+        return False
+    if any(each in lowering.updates for each in operands):
+        return False
+    for each in operands:
+        _settle(lowering, each)
+    lowering.deferred[out] = run
+    return True
+
+
+def _settle(lowering: Lowering, variable: Variable) -> None:
+    """See that a variable's entries lie in a buffer that no update writes."""
+    if isinstance(variable, Constant) or lowering._literal(variable) is not None:
+        return
+    view = lowering.views.get(variable)
+    shared = {lowering.views[each].buffer for each in lowering.updates}
+    if view is not None and view.buffer not in shared:
+        return
+    copy = lowering.scratch("settled", variable.dtype, lowering.shape(variable))
+    write_entries(lowering, variable, copy)
+    lowering.views[variable] = copy
+
+
 # --- by integer arrays -----------------------------------------------------------------------------
 
 
-def _checked_index(
+@preparation(AdvancedSubtensor, AdvancedIncSubtensor)
+def check_indices(lowering: Lowering, node: Apply) -> None:
+    """A kernel that fails where an index is outside its axis, so that those that use them can't."""
+    op = node.op
+    assert isinstance(op, AdvancedSubtensor | AdvancedIncSubtensor)
+    x, arrays = node.inputs[0], node.inputs[-len(op.axes) :]
+    builder = lowering.builder()
+    for axis, array in zip(op.axes, arrays, strict=True):
+        bound = builder.size(lowering.shape(x)[axis])
+        message = f"an index is outside axis {axis}: index {{0}}, length {{1}}"
+        site = lowering.site(node, message, IndexingError)
+        with builder.loops(lowering.shape(array), parallel=False, vector=False) as indices:
+            wide = builder.let(nest.cast(lowering.value(array, indices, builder), INDEX), "at")
+            below = nest.call("lt", nest.add(wide, bound), Literal(INDEX, 0))
+            outside = nest.call("bitwise_or", below, nest.call("ge", wide, bound))
+            with builder.when(outside):
+                builder.fail(site, wide, bound)
+    lowering.add_kernel(builder, [node], "check_indices")
+
+
+def _place(
     lowering: Lowering,
-    node: Apply,
     array: Variable,
     common: Sequence[Expression],
     length: Dimension,
-    axis: int,
     builder: NestBuilder,
 ) -> Expression:
-    """An index from an array, counted from the front; outside the axis the kernel fails."""
-    raw = lowering.value(array, operand_indices(lowering, array, common), builder)
+    """An index from an array, counted from the front."""
 
     def make() -> Expression:
+        raw = lowering.value(array, operand_indices(lowering, array, common), builder)
         wide = builder.let(nest.cast(raw, INDEX), "at")
-        bound = builder.size(length)
+        if array.dtype.startswith("uint") or array.dtype == nest.BOOL:
+            return wide
         negative = nest.call("lt", wide, Literal(INDEX, 0))
-        place = builder.let(Select(INDEX, negative, nest.add(wide, bound), wide), "at")
-        outside = nest.call(
-            "bitwise_or",
-            nest.call("lt", place, Literal(INDEX, 0)),
-            nest.call("ge", place, bound),
-        )
-        site = lowering.site(
-            node, f"an index is outside axis {axis}: index {{0}}, length {{1}}", IndexingError
-        )
-        with builder.when(outside):
-            builder.fail(site, wide, bound)
-        return place
+        return builder.let(Select(INDEX, negative, nest.add(wide, builder.size(length)), wide), "at")
 
-    return builder.remember((node, array, axis, tuple(common)), make)
+    with builder.outside(common):
+        return builder.remember((array, length, tuple(common)), make)
 
 
 def _split(
@@ -199,8 +257,7 @@ def _inner_indices(
     for axis in range(x.ndim):
         if axis in op.axes:
             array = arrays[op.axes.index(axis)]
-            length = lowering.shape(x)[axis]
-            inner.append(_checked_index(lowering, node, array, common, length, axis, builder))
+            inner.append(_place(lowering, array, common, lowering.shape(x)[axis], builder))
         else:
             inner.append(next(supply))
     return inner
@@ -221,12 +278,23 @@ def _gather(
 
 @kernel_rule(AdvancedIncSubtensor, buffers=lambda node: ())
 def _scatter(lowering: Lowering, node: Apply) -> None:
-    """A copy of the tensor, then each value in its turn, so that repeated indices mean the same always."""
+    """A copy of the tensor, then the values; these alone where the tensor is a shared variable's."""
+    x, y, *arrays = node.inputs
+    if _defer(lowering, node, [y, *arrays], lambda: _scatter_at(lowering, node, lowering.view(x))):
+        return
+    destination = lowering.allocate(node.outputs[0])
+    write_entries(lowering, x, destination)
+    _scatter_at(lowering, node, destination)
+
+
+def _scatter_at(lowering: Lowering, node: Apply, destination: View) -> None:
+    """Each value in its turn, so that repeated indices mean the same always.
+
+    Entries along the axes kept have nothing to do with each other: threads take stretches of them.
+    """
     op = node.op
     assert isinstance(op, AdvancedIncSubtensor)
     x, y, *arrays = node.inputs
-    destination = lowering.allocate(node.outputs[0])
-    write_entries(lowering, x, destination)
     rank = max(each.ndim for each in arrays)
     common: list[Dimension] = [1] * rank
     for array in arrays:
@@ -234,14 +302,34 @@ def _scatter(lowering: Lowering, node: Apply) -> None:
             if array.type.shape[axis] != 1:
                 common[axis + rank - array.ndim] = length
     kept = [n for axis, n in enumerate(lowering.shape(x)) if axis not in op.axes]
-    target_shape = [*kept[: op.place], *common, *kept[op.place :]]
+    before, after = kept[: op.place], kept[op.place :]
+    stretches = 1
+    if after and all(each == 1 for each in before):
+        *after, last = after
+        stretches = _stretches(last)
+        after.append(dims.floor_divide(last, stretches))
     builder = lowering.builder()
     builder.buffer(destination.buffer, written=True)
-    with builder.loops(target_shape, vector=False, parallel=False) as indices:
-        inner = _inner_indices(lowering, node, x, arrays, indices, builder)
+    with contextlib.ExitStack() as stack:
+        stretch = stack.enter_context(builder.loop(stretches, "stretch", parallel=True))
+        leading = stack.enter_context(builder.loops(before, stretches == 1, vector=False))
+        at = stack.enter_context(builder.loops(common, parallel=False, vector=False))
+        inner = stack.enter_context(builder.loops(after, parallel=False))
+        if stretches > 1:
+            first = nest.multiply(stretch, builder.size(after[-1]))
+            inner[-1] = nest.add(first, inner[-1])
+        indices = [*leading, *at, *inner]
+        places = _inner_indices(lowering, node, x, arrays, indices, builder)
         value = lowering.value(y, operand_indices(lowering, y, indices), builder)
-        _combined(builder, destination, inner, value, op.set_)
+        _combined(builder, destination, places, value, op.set_)
     lowering.add_kernel(builder, [node], "scatter_set" if op.set_ else "scatter_add")
+
+
+def _stretches(length: Dimension) -> int:
+    """Into how many equal parts an axis is cut."""
+    if not isinstance(length, int):
+        return 1
+    return max(n for n in range(1, 9) if length % n == 0 and (n == 1 or length // n >= SHORTEST_STRETCH))
 
 
 # --- lengths that only the data knows --------------------------------------------------------------

@@ -6,9 +6,10 @@ in place where its new value is computed entry by entry from the old, through a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from symnet.compile.lower import Lowering, contiguous_strides
+from symnet.compile.lower import PREPARATIONS, Lowering, contiguous_strides, find
 from symnet.compile.lower_elementwise import StridedTree, write_entries
 from symnet.compile.program import Buffer, KernelCall, SlotStep, View
 from symnet.graph.dims import Dimension
@@ -24,6 +25,8 @@ class _Write:
     target: View
     reads: set[Buffer]
     in_place: bool
+    #: What writes it, where it is not written entry by entry.
+    deferred: Callable[[], None] | None = None
 
 
 def emit_updates(lowering: Lowering) -> None:
@@ -42,6 +45,10 @@ def emit_updates(lowering: Lowering) -> None:
         if shape != target.shape:
             _replace_later(lowering, position, value, shape)
             continue
+        deferred = lowering.deferred.get(value)
+        if deferred is not None:
+            pending.append(_Write(position, value, target, {target.buffer}, True, deferred))
+            continue
         reads, in_place, can_fail = _reads(lowering, value, target)
         write = _Write(position, value, target, reads, in_place)
         if can_fail:
@@ -53,7 +60,10 @@ def emit_updates(lowering: Lowering) -> None:
             _compute_first(lowering, next(w for w in pending if _not_stored(lowering, w)))
             continue
         pending.remove(ready)
-        write_entries(lowering, ready.value, ready.target)
+        if ready.deferred is not None:
+            ready.deferred()
+        else:
+            write_entries(lowering, ready.value, ready.target)
     _find_sizes_first(lowering)
 
 
@@ -66,7 +76,7 @@ def _is_ready(write: _Write, pending: list[_Write]) -> bool:
 
 def _not_stored(lowering: Lowering, write: _Write) -> bool:
     view = lowering.views.get(write.value)
-    return view is None or view.buffer.kind == "input"
+    return write.deferred is None and (view is None or view.buffer.kind == "input")
 
 
 def _reads(lowering: Lowering, value: Variable, target: View) -> tuple[set[Buffer], bool, bool]:
@@ -86,7 +96,7 @@ def _reads(lowering: Lowering, value: Variable, target: View) -> tuple[set[Buffe
                 found.add(view.buffer)
             continue
         if each.owner is not None:
-            can_fail |= each.owner.op.can_fail
+            can_fail |= each.owner.op.can_fail and find(PREPARATIONS, each.owner.op) is None
             stack.extend(each.owner.inputs)
     in_place = False
     if target.buffer in found:
