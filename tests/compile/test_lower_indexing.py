@@ -71,7 +71,7 @@ def test_what_is_added_is_made_of_old_values():
     expected = [each.get_value() for each in (table, other, reader, whole)]
     places, others = np.array([1, 8, 1]), np.array([-1, 0, 1])
     for _ in range(2):
-        t, o = (each.copy() for each in expected[:2])
+        t, o, w = (expected[n].copy() for n in (0, 1, 3))
         np.add.at(expected[0], places, 2 * t[others] + o + w)
         expected[1] = o + t[others]
         np.add.at(expected[2], others, t[places] * 2)
