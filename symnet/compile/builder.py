@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from symnet.compile import nest
+from symnet.compile.near import look_at_arguments
 from symnet.compile.nest import INDEX, Expression, Literal, Name, Statement
 from symnet.compile.program import Buffer, View
 from symnet.graph.dims import Dimension, Size
@@ -233,5 +234,6 @@ class NestBuilder:
             nest.BufferParameter(self._buffers[each], each.dtype, each in self._written)
             for each in buffers
         )
-        made = nest.Nest(name, parameters, tuple(self._sizes), tuple(self.body), tuple(comments))
+        body = look_at_arguments(self.body)
+        made = nest.Nest(name, parameters, tuple(self._sizes), body, tuple(comments))
         return made, buffers

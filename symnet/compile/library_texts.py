@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from symnet.compile.library_coefficients import COEFFICIENTS, LN2, horner
+from symnet.compile.library_reals import ERFC_FAR, OF_FLOATS, POWER, words_of_reals
+
 Source = tuple[str, str, dict[str, str]]
 
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -24,19 +27,14 @@ def sources() -> Iterator[Source]:
         negative = _NEGATIVE_POWER.replace("T", dtype) if dtype.startswith("int") else "result"
         yield _INTEGER_POWER, dtype, {"BITS": bits, "NEGATIVE": negative}
     for dtype in FLOATS:
-        words = _words(dtype)
-        for text in _OF_FLOATS:
+        words = _words(dtype) | words_of_reals(dtype)
+        for text in (*_OF_FLOATS, *OF_FLOATS, LOG_REST[dtype], ERFC_FAR[dtype]):
             yield text, dtype, words
+        if dtype == "float32":
+            yield POWER, dtype, words
     yield _PHILOX, "uint32", {}
     for text in _DRAWS:
         yield text, "uint64", {}
-
-
-def _horner(variable: str, coefficients: tuple[float, ...]) -> str:
-    text = repr(coefficients[-1])
-    for c in reversed(coefficients[:-1]):
-        text = f"({c!r} + {variable} * {text})"
-    return text
 
 
 # --- integers and division ------------------------------------------------------------------------
@@ -79,85 +77,6 @@ def floordiv(a: T, b: T) -> T:
 
 # --- exponentials and logarithms ------------------------------------------------------------------
 
-# Minimax coefficients, lowest power first, and ln 2 in two parts of which the first has few bits:
-# `python tests/compile/minimax.py`. "exp": (exp(r) - 1 - r) / r**2 for |r| <= ln(2) / 2. "log": (log((1 +
-# s) / (1 - s)) - 2 * s) / s**3 as a polynomial in s**2 for 1 + f = (1 + s) / (1 - s) between
-# sqrt(1/2) and sqrt(2). "sine": sin(pi / 2 * r) / r in z = r**2, "cosine": (cos(pi / 2 * r) - 1) /
-# z, both for |r| <= 1/2.
-COEFFICIENTS: dict[tuple[str, str], tuple[float, ...]] = {
-    ("exp", "float32"): (  # relative error 3.8e-9
-        0.4999999403953552,
-        0.1666652113199234,
-        0.04166838899254799,
-        0.008368716575205326,
-        0.0013814597623422742,
-    ),
-    ("log", "float32"): (  # relative error 4.4e-10
-        0.6666666269302368,
-        0.4000033438205719,
-        0.2853730022907257,
-        0.23582293093204498,
-    ),
-    ("sine", "float32"): (  # relative error 4.2e-8
-        1.5707963705062866,
-        -0.6459634304046631,
-        0.07968003302812576,
-        -0.004601654596626759,
-    ),
-    ("cosine", "float32"): (  # relative error 6.7e-9
-        -1.2337005138397217,
-        0.25366923213005066,
-        -0.02086028829216957,
-        0.0009040210861712694,
-    ),
-    ("exp", "float64"): (  # relative error 1.1e-17
-        0.5000000000000011,
-        0.16666666666666413,
-        0.041666666666530155,
-        0.008333333333494461,
-        0.0013888888943630134,
-        0.00019841269506578723,
-        2.480149309888739e-05,
-        2.755758637378518e-06,
-        2.763024838532302e-07,
-        2.500006162553128e-08,
-    ),
-    ("log", "float64"): (  # relative error 1.9e-18
-        0.6666666666666734,
-        0.39999999999414326,
-        0.2857142874247393,
-        0.22222198563598602,
-        0.1818356486025034,
-        0.15314036009114804,
-        0.1479610363645196,
-    ),
-    ("sine", "float64"): (  # relative error 4.8e-17
-        1.5707963267948966,
-        -0.6459640975062463,
-        0.07969262624616692,
-        -0.004681754135314738,
-        0.00016044118472566214,
-        -3.5988427112259424e-06,
-        5.69192613017507e-08,
-        -6.627428455922913e-10,
-    ),
-    ("cosine", "float64"): (  # relative error 2.1e-17
-        -1.2337005501361697,
-        0.25366950790104803,
-        -0.020863480763352923,
-        0.0009192602748385964,
-        -2.520204236321566e-05,
-        4.7108740984280105e-07,
-        -6.386330257962892e-09,
-        6.507106887457381e-11,
-    ),
-}
-LN2 = {
-    "float32": (0.693145751953125, 1.428606765330187e-06),
-    "float64": (0.6931471805601177, -1.7239444525614835e-13),
-}
-
-
 def _words(dtype: str) -> dict[str, str]:
     """The numbers that differ between float32 and float64."""
     single = dtype == "float32"
@@ -176,12 +95,13 @@ def _words(dtype: str) -> dict[str, str]:
         "EXP_LEAST": "-104.0" if single else "-746.0",
         "EXP_MOST": "89.0" if single else "710.0",
         "EXPM1_LEAST": "-18.0" if single else "-40.0",
-        "TANH_MOST": "10.0" if single else "22.0",
+        # Beyond it, tanh is 1 but for half an ulp.
+        "TANH_MOST": "9.02" if single else "22.0",
         "TINY": "1e-8" if single else "1e-17",
-        "EXP_POLYNOMIAL": _horner("r", COEFFICIENTS["exp", dtype]),
-        "LOG_POLYNOMIAL": _horner("z", COEFFICIENTS["log", dtype]),
-        "SINE_POLYNOMIAL": _horner("z", COEFFICIENTS["sine", dtype]),
-        "COSINE_POLYNOMIAL": _horner("z", COEFFICIENTS["cosine", dtype]),
+        "EXP_POLYNOMIAL": horner("r", COEFFICIENTS["exp", dtype]),
+        "LOG_POLYNOMIAL": horner("f" if single else "z", COEFFICIENTS["log", dtype]),
+        "SINE_POLYNOMIAL": horner("z", COEFFICIENTS["sine", dtype]),
+        "COSINE_POLYNOMIAL": horner("z", COEFFICIENTS["cosine", dtype]),
         "ROOT_HALF_BITS": hex(0x3F3504F3 if single else 0x3FE6A09E667F3BCD),
         "FRACTION_MASK": hex(2**fraction - 1),
         "LEAST_NORMAL": repr(2.0**-126 if single else 2.0**-1022),
@@ -226,16 +146,26 @@ def expm1(x: T) -> T:
     return x if abs(x) < TINY else (r + small if n == 0 else moved)
 """
 
-# The form of the logarithm near 1 that fdlibm has: with s = f / (2 + f), log(1 + f) is
-# f - (f**2 / 2 - s (f**2 / 2 + R(s))); `rest` is a small number to be added.
+# In float64 the form that fdlibm has: with s = f / (2 + f) it is s (f**2 / 2 + R(s)).
+LOG_REST = {
+    "float32": """
+def log_rest(f: T) -> T:
+    '''log(1 + f) - f + f**2 / 2, for 1 + f from sqrt(1/2) to sqrt(2).'''
+    return (f * f) * (f * LOG_POLYNOMIAL)
+""",
+    "float64": """
+def log_rest(f: T) -> T:
+    '''log(1 + f) - f + f**2 / 2, for 1 + f from sqrt(1/2) to sqrt(2).'''
+    s = f / (2 + f)
+    z = s * s
+    return s * (0.5 * f * f + z * LOG_POLYNOMIAL)
+""",
+}
 _LOG_OF_MANTISSA = """
 def log_of_mantissa(f: T, k: T, rest: T) -> T:
     '''k ln 2 + log(1 + f) + rest, for 1 + f from sqrt(1/2) to sqrt(2).'''
-    s = f / (2 + f)
-    z = s * s
-    remainder = z * LOG_POLYNOMIAL
     half_square = 0.5 * f * f
-    small = s * (half_square + remainder) + (k * LN2_LOW + rest)
+    small = log_rest(f) + (k * LN2_LOW + rest)
     return k * LN2_HIGH - ((half_square - small) - f)
 """
 _LOG = """
@@ -268,11 +198,17 @@ def log1p(x: T) -> T:
     above = -inf if x == -1 else (x if x == inf else value)
     return x if abs(x) < TINY else (above if x >= -1 else cast(nan, 'T'))
 """
+# With 2 |x| = n ln 2 + r, exp(2 |x|) - 1 = (2**n - 1) + 2**n (exp(r) - 1), which loses nothing near 0.
 _TANH = """
 def tanh(x: T) -> T:
-    '''The hyperbolic tangent, from expm1(2 |x|): at most 3 ulp off.'''
+    '''The hyperbolic tangent, e / (e + 2) of e = exp(2 |x|) - 1: at most 3 ulp off.'''
     size = abs(x)
-    e = expm1(2 * (TANH_MOST if size > TANH_MOST else size))
+    double = 2 * (TANH_MOST if size > TANH_MOST else size)
+    shifted = double * LOG2_E + ROUNDER
+    whole = shifted - ROUNDER
+    r = (double - whole * LN2_HIGH) - whole * LN2_LOW
+    scale = from_bits((bits_of(shifted) - ROUNDER_BITS + BIAS) << FRACTION)
+    e = scale * (r + r * r * EXP_POLYNOMIAL) + (scale - 1)
     return copysign(e / (e + 2), x)
 """
 _SIGMOID = """

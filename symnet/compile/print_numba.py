@@ -410,7 +410,8 @@ class _Printer:
         dtype = arguments[0].dtype
         made = library.find(function, dtype)
         python = _FLOAT_FUNCTIONS.get(function) if dtype in nest.FLOATS else None
-        if made is not None and python is None:
+        operator = function == "pow" and dtype in nest.FLOATS
+        if made is not None and python is None and not operator:
             return self._apply(self._library(made), arguments), _ATOM
         if any(argument.dtype != dtype for argument in arguments):
             raise TypeError(f"{function} of {', '.join(argument.dtype for argument in arguments)}")

@@ -1,4 +1,4 @@
-"""Derives the polynomial coefficients of `symnet/compile/library.py` and prints them.
+"""Derives the polynomial coefficients of `symnet/compile/library_coefficients.py` and prints them.
 
 `python tests/compile/minimax.py` prints every table by Remez's exchange algorithm in 60 digits, with the
 largest relative error that the polynomial (its coefficients rounded to the dtype) makes of the
@@ -121,6 +121,91 @@ def quarter_cosine(z: Any) -> Any:
     )
 
 
+def series(function: Real, first: Any, second: Any, power: int, taken: Real) -> Real:
+    """(function(r) - taken(r)) / r**power of z = r**2; near 0, `first` + `second` * z."""
+
+    def rest(z: Any) -> Any:
+        r = mpmath.sqrt(z)
+        if r < mpf(10) ** -6:
+            return first + second * z
+        return (function(r) - taken(r)) / r**power
+
+    return rest
+
+
+def logarithm_of_1p(f: Any) -> Any:
+    """(log(1 + f) - f + f**2 / 2) / f**3."""
+    return mpf(1) / 3 - f / 4 if abs(f) < mpf(10) ** -15 else (mpmath.log1p(f) - f + f * f / 2) / f**3
+
+
+def power_of_two(r: Any) -> Any:
+    """(2**r - 1) / r."""
+    return mpmath.log(2) if abs(r) < mpf(10) ** -20 else mpmath.expm1(r * mpmath.log(2)) / r
+
+
+def logarithm_to_2(z: Any) -> Any:
+    """log2((1 + s) / (1 - s)) / s of z = s**2."""
+    s = mpmath.sqrt(z)
+    return (2 if s < mpf(10) ** -20 else 2 * mpmath.atanh(s) / s) / mpmath.log(2)
+
+
+def far_complement(t: Any) -> Any:
+    """exp(x**2) erfc(x) of t = (x - 2) / (x + 2)."""
+    x = 2 * (1 + t) / (1 - t)
+    return mpmath.exp(x**2) * mpmath.erfc(x)
+
+
+def print_reals() -> None:
+    """The tables of `symnet/compile/library_reals.py`, and of the logarithm in float32."""
+    tiny = mpf(10) ** -12
+    root = mpmath.sqrt(2)
+    low, high = (1 / root - 1) * mpf("1.0001"), (root - 1) * mpf("1.0001")
+    print_table("log", "float32", logarithm_of_1p, lambda f: f * f + mpf(10) ** -9, low, high, 8)
+    sine = series(mpmath.sin, -mpf(1) / 6, mpf(1) / 120, 3, lambda r: r)
+    cosine = series(mpmath.cos, mpf(1) / 24, -mpf(1) / 720, 4, lambda r: 1 - r * r / 2)
+    arctan = series(mpmath.atan, -mpf(1) / 3, mpf(1) / 5, 3, lambda r: r)
+    first = 2 / mpmath.sqrt(mpmath.pi) - 1
+    error = series(mpmath.erf, first, -(first + 1) / 3, 1, lambda r: r)
+    eighth = (mpmath.pi / 4 * mpf("1.001")) ** 2
+    for dtype, of_sine, of_arctan, of_erf in (("float32", 2, 7, 6), ("float64", 5, 18, 11)):
+        print_table("sin", dtype, sine, lambda z: z + tiny, mpf(0), eighth, of_sine)
+        print_table("cos", dtype, cosine, lambda z: z * z + tiny, mpf(0), eighth, of_sine)
+        print_table("arctan", dtype, arctan, lambda z: z + tiny, mpf(0), mpf(1), of_arctan)
+        print_table("erf", dtype, error, lambda z: 1 / (1 + error(z)), mpf(0), mpf(1), of_erf)
+    print_table(
+        "erf far", "float32", lambda x: -mpmath.log(mpmath.erfc(x)), mpmath.erfc, mpf(1), mpf(4), 6
+    )
+    print_table(
+        "erf far",
+        "float64",
+        far_complement,
+        lambda t: mpmath.exp(-((2 * (1 + t) / (1 - t)) ** 2)) + mpf(10) ** -14,
+        -mpf(1) / 3,
+        mpf(1) / 2,
+        14,
+    )
+    largest = ((root - 1) / (root + 1)) ** 2 * mpf("1.0001")
+    print_table("pow log2", "float64", logarithm_to_2, lambda z: 1 / logarithm_to_2(z), mpf(0), largest, 4)
+    half = mpf("0.50001")
+    print_table("pow exp2", "float64", power_of_two, lambda r: abs(r) + tiny, -half, half, 5)
+    for dtype, of_pi, of_logarithm, of_two in (("float32", (14, 4), 12, 15), ("float64", (33, 3), 24, 41)):
+        print(f"pi / 2 in {dtype}: {parts(mpmath.pi / 2, dtype, *of_pi)}")
+        print(f"1 / ln 2 in {dtype}: {split(1 / mpmath.log(2), dtype, of_logarithm)}")
+        print(f"1 / ln 10 in {dtype}: {split(1 / mpmath.log(10), dtype, of_logarithm)}")
+        print(f"log10(2) in {dtype}: {split(mpmath.log10(2), dtype, of_two)}")
+
+
+def parts(value: Any, dtype: str, bits: int, count: int) -> tuple[float, ...]:
+    """A constant as the sum of `count` floats, all but the last of `bits` bits."""
+    found = []
+    for _ in range(count - 1):
+        scale = mpf(2) ** (bits - 1 - int(mpmath.floor(mpmath.log(value, 2))))
+        first = mpmath.floor(value * scale) / scale
+        found.append(float(first))
+        value -= first
+    return (*found, float(np.dtype(dtype).type(float(value))))
+
+
 def main() -> None:
     """Print every table."""
     mpmath.mp.dps = 60
@@ -137,9 +222,9 @@ def main() -> None:
             half,
             exp_degree,
         )
-        print_table(
-            "log", dtype, logarithm, lambda z: (z + mpf(10) ** -30) / 2, mpf(0), largest, log_degree
-        )
+        if dtype == "float64":
+            weight = lambda z: (z + mpf(10) ** -30) / 2  # noqa: E731
+            print_table("log", dtype, logarithm, weight, mpf(0), largest, log_degree)
         quarter = mpf("0.25001")
         degree = {"float32": 3, "float64": 7}[dtype]
         print_table(
@@ -150,6 +235,7 @@ def main() -> None:
         )
         bits = {"float32": 15, "float64": 41}[dtype]
         print(f"ln 2 in {dtype}: {split(mpmath.log(2), dtype, bits)}")
+    print_reals()
 
 
 if __name__ == "__main__":

@@ -7,13 +7,21 @@ import re
 import mpmath
 import numpy as np
 import pytest
+import scipy.special
 from llvmlite import ir
 from running import by_llvm, by_numba, ulps
 
 from symnet.backend.cpu import llvm
 from symnet.backend.cpu.print_llvm import print_nest
-from symnet.compile import library, nest
-from symnet.compile.library_texts import COEFFICIENTS, LN2
+from symnet.compile import library, near, nest
+from symnet.compile.library_coefficients import (
+    COEFFICIENTS,
+    HALF_PI,
+    LN2,
+    LOG10_OF_2,
+    ONE_OVER_LN2,
+    ONE_OVER_LN10,
+)
 from symnet.compile.nest import INDEX, BufferParameter, For, Literal, Load, Name, Nest, Store
 from symnet.compile.print_numba import print_function
 from symnet.ops import philox
@@ -39,6 +47,14 @@ FUNCTIONS = {
     "log": (mpmath.log, np.nan, np.inf, 1.0),
     "log1p": (mpmath.log1p, np.nan, np.inf, 1.0),
     "tanh": (mpmath.tanh, -1.0, 1.0, 3.0),
+    "exp2": (lambda x: mpmath.mpf(2) ** x, 0.0, np.inf, 1.1),
+    "log2": (lambda x: mpmath.log(x) / mpmath.log(2), np.nan, np.inf, 1.5),
+    "log10": (mpmath.log10, np.nan, np.inf, 1.5),
+    "arctan": (mpmath.atan, -np.pi / 2, np.pi / 2, 2.0),
+    "erf": (mpmath.erf, -1.0, 1.0, 1.5),
+    "sin_near": (mpmath.sin, None, None, 2.0),
+    "cos_near": (mpmath.cos, None, None, 2.0),
+    "tan_near": (mpmath.tan, None, None, 4.0),
     "sigmoid": (sigmoid, 0.0, 1.0, 2.5),
     "cosine_of_turns": (cosine_of_turns, None, None, 1.5),
 }
@@ -77,6 +93,12 @@ def points(function: str, dtype: str) -> np.ndarray:
         return np.concatenate([random.uniform(-1, 1, 3 * size), np.arange(-32, 33) / 16]).astype(
             dtype
         )
+    if function.endswith("_near"):
+        most = near.MOST[dtype]
+        zeros = np.arange(-600, 601) * np.pi / 2
+        tiny = random.uniform(-1, 1, size) * 10.0 ** random.uniform(-45, 0, size)
+        x = [random.uniform(-most, most, 3 * size), random.normal(0, 2, 3 * size), zeros, tiny, [0.0, -0.0]]
+        return np.concatenate([*x, [np.nan]]).astype(dtype)
     information = np.finfo(dtype)
     bits = random.integers(0, 2**information.bits, size, dtype=np.uint64)
     everywhere = bits.astype(f"uint{information.bits}").view(dtype)
@@ -104,14 +126,14 @@ def points(function: str, dtype: str) -> np.ndarray:
 def exact(function: str, x: float, dtype: str):
     """The value as a float where it is one, or as mpmath's number with many digits."""
     meaning, at_minus_infinity, at_infinity, _ = FUNCTIONS[function]
-    pole = {"log": 0.0, "log1p": -1.0}.get(function)
+    pole = {"log": 0.0, "log2": 0.0, "log10": 0.0, "log1p": -1.0}.get(function)
     if np.isnan(x) or (pole is not None and x < pole):
         return np.nan
     if np.isinf(x):
         return at_infinity if x > 0 else at_minus_infinity
     if x == pole:
         return -np.inf
-    if function in ("exp", "expm1", "tanh", "sigmoid") and abs(x) > 2000:
+    if function in ("exp", "exp2", "expm1", "tanh", "sigmoid", "erf") and abs(x) > 2000:
         return at_infinity if x > 0 else at_minus_infinity
     return meaning(mpmath.mpf(x))
 
@@ -135,14 +157,14 @@ def test_errors_in_ulp(kernels, function, dtype):
     x = points(function, dtype)
     out = np.zeros_like(x)
     assert kernels[f"{function}_of_{dtype}"](x, out, x.size)[0] == 0
-    with mpmath.workprec(150):
+    with mpmath.workprec(250):
         off = [
             distance(value, exact(function, float(place), dtype), dtype)
             for place, value in zip(x, out, strict=True)
         ]
     worst = int(np.argmax(off))
     assert off[worst] <= FUNCTIONS[function][3], (x[worst], out[worst])
-    if function in ("expm1", "log1p", "tanh"):
+    if function in ("expm1", "log1p", "tanh", "arctan", "erf", "sin_near", "tan_near"):
         zero = x == 0
         assert (np.signbit(out[zero]) == np.signbit(x[zero])).all()
 
@@ -155,6 +177,11 @@ def test_errors_in_ulp(kernels, function, dtype):
         ("log", np.log),
         ("log1p", np.log1p),
         ("tanh", np.tanh),
+        ("exp2", np.exp2),
+        ("log2", np.log2),
+        ("log10", np.log10),
+        ("arctan", np.arctan),
+        ("erf", scipy.special.erf),
         ("sigmoid", lambda x: 1 / (1 + np.exp(-x))),
     ],
 )
@@ -170,6 +197,36 @@ def test_float32_over_all_of_its_range(kernels, function, meaning):
     np.testing.assert_array_equal(out[special], rounded[special])
     off = np.abs(out - exact)[~special] / np.spacing(np.abs(rounded[~special]))
     assert off.max() <= FUNCTIONS[function][3]
+
+
+@pytest.fixture(scope="module")
+def powers():
+    x, y = (Load("float32", name, HERE) for name in "xy")
+    names = (("x", False), ("y", False), ("out", True))
+    buffers = tuple(BufferParameter(name, "float32", written) for name, written in names)
+    loop = For("i", N, (Store("out", HERE, nest.call("pow", x, y)),), vector=True)
+    return by_llvm([Nest("powers", buffers, ("n",), (loop,))])["powers"]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_powers_of_float32(powers):
+    random = np.random.default_rng(7)
+    sizes = [0, 1, 2, 0.5, 3, np.inf, 1e-45, 1e-38, 3.4e38, 2**24, 2**24 - 1, 2.5, 1e-10, 2**25]
+    corners = np.array([*sizes, *[-size for size in sizes], np.nan], "float32")
+    all_corners = [np.ravel(each) for each in np.meshgrid(corners, corners)]
+    bits = random.integers(0, 2**32, 100_000, dtype=np.uint64).astype(np.uint32).view("float32")
+    near_one = random.uniform(0.9, 1.1, 50_000), random.uniform(-900, 900, 50_000)
+    for x, y in (all_corners, (bits, random.permutation(bits)), near_one):
+        x, y = np.asarray(x, "float32"), np.asarray(y, "float32")
+        out = np.zeros_like(x)
+        assert powers(x, y, out, x.size)[0] == 0
+        exact = np.power(x.astype("float64"), y.astype("float64"))
+        rounded = exact.astype("float32")
+        plain = np.isfinite(out) & np.isfinite(rounded)
+        np.testing.assert_array_equal(out[~plain], rounded[~plain])
+        np.testing.assert_array_equal(np.signbit(out[plain]), np.signbit(rounded[plain]))
+        off = np.abs(out - exact)[plain] / np.spacing(np.abs(rounded[plain]))
+        assert off.max() <= 0.6
 
 
 def test_the_functions_vectorise_and_call_no_library():
@@ -200,18 +257,41 @@ def test_the_functions_vectorise_and_call_no_library():
             }, function.name
 
 
-def test_the_coefficients_are_the_derived_ones():
-    half = mpmath.log(2) / 2
-    for dtype, most in (("float32", 1e-8), ("float64", 2e-17)):
-        coefficients = COEFFICIENTS["exp", dtype]
-        with mpmath.workdps(40):
-            for step in range(-20, 21):
-                r = half * step / 20
-                value = (
-                    1 + r + r * r * sum(mpmath.mpf(c) * r**k for k, c in enumerate(coefficients))
-                )
-                assert abs(value / mpmath.exp(r) - 1) < most
-            assert abs(sum(mpmath.mpf(part) for part in LN2[dtype]) - mpmath.log(2)) < most * 1e-5
+#: Table: what its polynomial is an approximation to the argument of, and from where to where.
+TABLES = {
+    "exp": (mpmath.exp, lambda r, p: 1 + r + r * r * p(r), -0.3466, 0.3466),
+    "sin": (mpmath.sin, lambda r, p: r + r**3 * p(r * r), 0.01, 0.7854),
+    "cos": (mpmath.cos, lambda r, p: 1 - r * r / 2 + r**4 * p(r * r), 0.01, 0.7854),
+    "arctan": (mpmath.atan, lambda r, p: r + r**3 * p(r * r), 0.01, 1),
+    "erf": (mpmath.erf, lambda x, p: x + x * p(x * x), 0.01, 1),
+    "pow exp2": (lambda r: mpmath.mpf(2) ** r, lambda r, p: 1 + r * p(r), -0.5, 0.5),
+}
+
+
+@pytest.mark.parametrize(("table", "dtype"), [key for key in COEFFICIENTS if key[0] in TABLES])
+def test_the_coefficients_are_the_derived_ones(table, dtype):
+    most = {"float32": 3e-8, "float64": 5e-17}[dtype] if table != "pow exp2" else 3e-9
+    meaning, value, low, high = TABLES[table]
+    coefficients = [mpmath.mpf(c) for c in COEFFICIENTS[table, dtype]]
+    with mpmath.workdps(40):
+        for step in range(41):
+            x = low + (high - low) * mpmath.mpf(step) / 40
+            found = value(x, lambda z: sum(c * z**k for k, c in enumerate(coefficients)))
+            assert abs(found / meaning(x) - 1) < most
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_constants_in_parts(dtype):
+    least = {"float32": 1e-11, "float64": 1e-24}[dtype]
+    with mpmath.workdps(60):
+        for parts, value in (
+            (LN2, mpmath.log(2)),
+            (HALF_PI, mpmath.pi / 2),
+            (ONE_OVER_LN2, 1 / mpmath.log(2)),
+            (ONE_OVER_LN10, 1 / mpmath.log(10)),
+            (LOG10_OF_2, mpmath.log10(2)),
+        ):
+            assert abs(sum(mpmath.mpf(part) for part in parts[dtype]) - value) < least
 
 
 def test_library_functions_are_readable_python():

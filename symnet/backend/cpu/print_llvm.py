@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from symnet.backend.cpu.scalar_llvm import FAST, ScalarPrinter, llvm_type
 from symnet.compile import nest
-from symnet.compile.library import Function
+from symnet.compile.library import Function, functions_of
 from symnet.compile.nest import Expression, Literal, Statement
 from symnet.errors import CompileError
 
@@ -27,6 +27,9 @@ _POINTER = ir.PointerType()
 _WRITTEN_OUT = 16
 #: Independent loops of fewer rounds are printed in stretches that fill vectors.
 _SHORT = 64
+#: Loops of library functions with at least this many rounds run several vectors at a time.
+_LONG = 256
+_SEVERAL = 4
 #: A kernel of at most this many rounds in all is not worth LLVM's time for vectorising and unrolling it.
 _TINY = 128
 
@@ -210,8 +213,7 @@ class _StatementPrinter:
             if self.tiny:
                 again.set_metadata("llvm.loop", _plain_loop(self.module))
             elif loop.vector:
-                short = rounds is not None and rounds < _SHORT
-                again.set_metadata("llvm.loop", _independent_loop(self.module, group, short))
+                again.set_metadata("llvm.loop", self._independent(loop, rounds, group))
         last = dict(names)
         builder.position_at_end(after)
         names.clear()
@@ -227,6 +229,12 @@ class _StatementPrinter:
                 merged.add_incoming(first[name], before)
             names[name] = merged
         return True
+
+    def _independent(self, loop: nest.For, rounds: int | None, group: Any) -> Any:
+        short = rounds is not None and rounds < _SHORT
+        long = rounds is None or rounds >= _LONG
+        several = _SEVERAL if long and functions_of(loop.body) else 1
+        return _independent_loop(self.module, group, short, several)
 
     def _round(self, loop: nest.For, counter: ir.Value) -> bool:
         names = self.scalars.names
@@ -304,16 +312,20 @@ def _access_group(module: ir.Module) -> Any:
     return _Distinct(module, (), name=str(len(module.metadata)))
 
 
-def _independent_loop(module: ir.Module, group: Any, short: bool) -> Any:
+def _independent_loop(module: ir.Module, group: Any, short: bool, several: int) -> Any:
     """Loop metadata: accesses of this group in different rounds are independent.
 
     A loop's identity is a node that names itself first. Vectorisation is not demanded, as LLVM
     would then gather where that is slower, and write to the terminal where it can't. A short loop
-    must not be written out before it is vectorised: LLVM would gather lanes from an outer loop.
+    must not be written out before it is vectorised: LLVM would gather lanes from an outer loop. `several`
+    vectors at a time hide the latency of long chains of operations.
     """
     properties = [module.add_metadata(["llvm.loop.parallel_accesses", group])]
     if short:
         properties.append(module.add_metadata(["llvm.loop.unroll.disable"]))
+    if several > 1:
+        count = ir.IntType(32)(several)
+        properties.append(module.add_metadata(["llvm.loop.interleave.count", count]))
     return _loop_metadata(module, properties)
 
 
