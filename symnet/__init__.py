@@ -30,11 +30,15 @@ from symnet.ops.gradient_filters import grad_clip, grad_scale
 if TYPE_CHECKING:
     from symnet import network3, tensor, theano
     from symnet.compile.verify_grad import verify_grad
+    from symnet.inspect.benchmark import benchmark
 
 __version__ = "0.1.0"
 
 _SUBMODULES = ("network3", "tensor", "theano")
-_ELSEWHERE = {"verify_grad": "symnet.compile.verify_grad"}
+_ELSEWHERE = {
+    "benchmark": "symnet.inspect.benchmark",
+    "verify_grad": "symnet.compile.verify_grad",
+}
 
 __all__ = [
     "Apply",
@@ -49,6 +53,7 @@ __all__ = [
     "SharedVariable",
     "TensorType",
     "Variable",
+    "benchmark",
     "config",
     "consider_constant",
     "disconnected_grad",

@@ -1,0 +1,1 @@
+"""Looking at what was compiled: takes functions, hands on what is to be read."""
