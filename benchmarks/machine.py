@@ -7,9 +7,7 @@ from pathlib import Path
 
 def description() -> dict:
     """The processor, the cores that may be used, the memory, the system, and the load just now."""
-    cores = (
-        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    )
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return {
         "processor": _processor(),
         "features": _features(),

@@ -8,15 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from systems import OURS, BenchmarkError, System
+from systems import OURS, BenchmarkError, Process, System
 from workloads import Workload
 
 # A library's idle threads may spin for some milliseconds; they are not to disturb the next turn.
 PAUSE_SECONDS = 0.03
-COMPARED_CALLS = 5
-# Theano's and PyTorch's gradients of a max pooling differ where several entries attain the maximum:
-# 0.8% of what the first convolution's weights move on these digits.
-COMPARED_WITHIN = 0.03
 
 
 class Settings(NamedTuple):
@@ -30,22 +26,63 @@ class Settings(NamedTuple):
         New processes for each figure that only a new process gives.
     """
 
-    repetitions: int = 15
-    seconds: float = 0.1
+    repetitions: int = 9
+    seconds: float = 0.05
     starts: int = 3
 
 
+QUICK = Settings(repetitions=3, seconds=0.02, starts=1)
+
+
 def measured(
-    workload: Workload, systems: list[System], settings: Settings, folder: Path
+    workload: Workload, systems: list[System], settings: Settings, folder: Path, kept: "Kept"
 ) -> dict[str, dict]:
     """Lines of results by name, each {"systems": {system: what it took}, "errors": {system: why}}.
 
-    What a system took is {"rounds": seconds of a call (or a start) in each round, "bytes": the most
-    memory that the process held, where that is measured}. A workload that measures starts gives two
-    lines, cold and warm. A system that fails is among the errors, and has no more turns.
+    What a system took is {"rounds": seconds of a call (or a start) in each round, "form": which of its
+    ways it was, "bytes", "grown": the most memory that the process held, and how much of it above the
+    import, where that is measured}. Some workloads give several lines, such as cold and warm. A system
+    that fails is among the errors, and has no more turns; one that has no such thing is "absent".
     """
-    by = {"calls": _calls, "start": _starts, "import": _imports}
-    return by[workload.measure](workload, systems, settings, folder)
+    by = {"calls": _calls, "start": _starts, "import": _imports, "once": _once}
+    return by[workload.measure](workload, systems, settings, folder, kept)
+
+
+class Kept:
+    """The running processes of a family of workloads, one for each system, while they are of use."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._processes: dict[str, Process] = {}
+        self._family = ""
+
+    def begin(self, workload: Workload) -> None:
+        """End those of another family."""
+        if workload.family != self._family:
+            self.close()
+        self._family = workload.family
+
+    def process(self, system: System) -> Process:
+        """The system's process, started if there is none."""
+        if system.name not in self._processes:
+            self._processes[system.name] = system.start(self._folder / system.name)
+        return self._processes[system.name]
+
+    def drop(self, name: str) -> None:
+        """End the process of a system that failed; it may be beyond use."""
+        if name in self._processes:
+            self._processes.pop(name).close()
+
+    def close(self) -> None:
+        """End them all."""
+        for name in list(self._processes):
+            self.drop(name)
+
+    def __enter__(self) -> "Kept":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class _Line:
@@ -54,6 +91,7 @@ class _Line:
     def __init__(self, systems: list[System]) -> None:
         self.took: dict[str, dict] = {system.name: {"rounds": []} for system in systems}
         self.errors: dict[str, str] = {}
+        self.absent: dict[str, str] = {}
 
     def add(self, system: str, seconds: float) -> None:
         self.took[system]["rounds"].append(seconds)
@@ -67,8 +105,13 @@ class _Line:
             self.errors[system] = str(error)
             del self.took[system]
 
+    def is_absent(self, system: str, why: str) -> None:
+        self.absent[system] = why
+        del self.took[system]
+
     def done(self) -> dict:
-        return {"systems": self.took, "errors": self.errors}
+        found = {"systems": self.took, "errors": self.errors}
+        return {**found, "absent": self.absent} if self.absent else found
 
 
 def _in_turn(systems: list[System], number: int) -> list[System]:
@@ -78,54 +121,60 @@ def _in_turn(systems: list[System], number: int) -> list[System]:
 
 
 def _calls(
-    workload: Workload, systems: list[System], settings: Settings, folder: Path
+    workload: Workload, systems: list[System], settings: Settings, folder: Path, kept: Kept
 ) -> dict[str, dict]:
     line = _Line(systems)
-    moved, counts, processes = {}, {}, {}
-    with contextlib.ExitStack() as running:
-        for system in systems:
+    digests, counts = {}, {}
+    kept.begin(workload)
+    processes = {}
+    for system in systems:
+        with line.turn_of(system.name):
+            process = kept.process(system)
+            reply = process.ask("prepare", kind=workload.kind, settings=workload.settings)
+            if "absent" in reply:
+                line.is_absent(system.name, reply["absent"])
+                continue
+            digests[system.name] = reply["digest"]
+            counts[system.name] = max(1, round(settings.seconds / reply["seconds"]))
+            line.took[system.name]["form"] = reply["form"]
+            processes[system.name] = process
+    _compare(digests, line, workload.tolerance)
+    for number in range(settings.repetitions):
+        for system in _in_turn(systems, number):
+            if system.name not in line.took:
+                continue
             with line.turn_of(system.name):
-                process = running.enter_context(system.start(folder / system.name))
-                process.ask("prepare", kind=workload.kind, settings=workload.settings)
-                moved[system.name] = process.ask("moved", calls=COMPARED_CALLS)["moved"]
-                seconds = min(process.ask("call", before=2, count=3)["seconds"] for _ in range(3))
-                counts[system.name] = max(3, round(settings.seconds / (seconds / 3)))
-                processes[system.name] = process
-        _compare(moved, line)
-        for number in range(settings.repetitions):
-            for system in _in_turn(systems, number):
-                if system.name not in line.took:
-                    continue
-                with line.turn_of(system.name):
-                    count = counts[system.name]
-                    time.sleep(PAUSE_SECONDS)
-                    reply = processes[system.name].ask("call", before=count // 10 + 2, count=count)
-                    line.add(system.name, reply["seconds"] / count)
-        for name in list(line.took):
-            with line.turn_of(name):
-                line.took[name]["bytes"] = processes[name].ask("memory")["bytes"]
+                count = counts[system.name]
+                time.sleep(PAUSE_SECONDS)
+                reply = processes[system.name].ask("call", before=count // 10 + 1, count=count)
+                line.add(system.name, reply["seconds"] / count / workload.per_call)
+    for name in line.errors:
+        kept.drop(name)
     return {workload.name: line.done()}
 
 
-def _compare(moved: dict[str, list[float] | None], line: _Line) -> None:
-    """That every system does what symnet does: its results moved as far, each of them."""
-    ours = moved.get(OURS)
-    for name, theirs in moved.items():
+def _compare(digests: dict[str, list | None], line: _Line, tolerance: float) -> None:
+    """That every system does what symnet does: its results are symnet's, each of them."""
+    ours = digests.get(OURS)
+    for name, theirs in digests.items():
         if ours is None or theirs is None:
             continue
         with line.turn_of(name):
-            for index, (far, expected) in enumerate(zip(theirs, ours, strict=True)):
-                if not abs(far - expected) <= COMPARED_WITHIN * expected:
+            for index, (numbers, expected) in enumerate(zip(theirs, ours, strict=True)):
+                far = max(abs(a - b) for a, b in zip(numbers, expected, strict=True))
+                if not far <= tolerance * expected[0]:
                     raise BenchmarkError(
-                        f"{name}: its result {index} moved by {far:.6g} in {COMPARED_CALLS} calls, "
-                        f"{OURS}'s by {expected:.6g}: they do not compute the same"
+                        f"{name}: its result {index} measures {numbers}, {OURS}'s {expected}: "
+                        "they do not compute the same"
                     )
 
 
 def _starts(
-    workload: Workload, systems: list[System], settings: Settings, folder: Path
+    workload: Workload, systems: list[System], settings: Settings, folder: Path, kept: Kept
 ) -> dict[str, dict]:
+    kept.close()
     lines = {"cold": _Line(systems), "warm": _Line(systems)}
+    asked = {"kind": workload.kind, "settings": workload.settings}
     for number in range(settings.starts):
         for system in _in_turn(systems, number):
             with tempfile.TemporaryDirectory(dir=folder) as cache:
@@ -133,16 +182,19 @@ def _starts(
                     if system.name not in line.took:
                         continue
                     with line.turn_of(system.name), system.start(Path(cache, "kept")) as process:
-                        reply = process.ask(
-                            "prepare", kind=workload.kind, settings=workload.settings
-                        )
-                        line.add(system.name, reply["seconds"])
+                        reply = process.ask("first", **asked)
+                        if "absent" in reply:
+                            line.is_absent(system.name, reply["absent"])
+                        else:
+                            line.add(system.name, reply["seconds"])
+                            line.took[system.name] |= {part: reply[part] for part in ("bytes", "grown")}
     return {f"{workload.name}/{state}": line.done() for state, line in lines.items()}
 
 
 def _imports(
-    workload: Workload, systems: list[System], settings: Settings, folder: Path
+    workload: Workload, systems: list[System], settings: Settings, folder: Path, kept: Kept
 ) -> dict[str, dict]:
+    kept.close()
     line = _Line(systems)
     # One start more, not counted, in which Python compiles what it has not compiled yet.
     for number in range(settings.starts + 1):
@@ -154,3 +206,32 @@ def _imports(
                 if number:
                     line.add(system.name, process.hello["import_seconds"])
     return {workload.name: line.done()}
+
+
+def _once(
+    workload: Workload, systems: list[System], settings: Settings, folder: Path, kept: Kept
+) -> dict[str, dict]:
+    kept.close()
+    lines: dict[str, _Line] = {part: _Line(systems) for part in workload.parts}
+    asked = {"kind": workload.kind, "settings": workload.settings}
+    for number in range(settings.starts):
+        for system in _in_turn(systems, number):
+            if not any(system.name in line.took for line in lines.values()):
+                continue
+            try:
+                with system.start(folder / system.name) as process:
+                    reply = process.ask("once", **asked)
+            except BenchmarkError as error:
+                reply = {"error": str(error)}
+            for part, line in lines.items():
+                if system.name not in line.took:
+                    continue
+                if "error" in reply:
+                    line.errors[system.name] = reply["error"]
+                    del line.took[system.name]
+                elif "absent" in reply or part not in reply["seconds"]:
+                    line.is_absent(system.name, reply.get("absent", "no such part"))
+                else:
+                    line.add(system.name, reply["seconds"][part])
+                    line.took[system.name]["grown"] = reply["bytes"]
+    return {f"{workload.name}/{part}": line.done() for part, line in lines.items()}

@@ -2,42 +2,41 @@
 
     python benchmarks/run.py
     python benchmarks/run.py --only step --peers torch --python torch=/path/to/venv/bin/python
-    python benchmarks/run.py --only dbl_conv --threads 1 --json benchmarks/results/one-thread.json
+    python benchmarks/run.py --only /conv/,softmax --quick --threads 2 --json results.json --resume
 
-It takes workloads (workloads.py) and systems (peers/), each peer in an environment of its own if
-need be, since some need an old Python: --python NAME=PATH names the Python that has it, which is
-this one otherwise. With no --peers, every peer that its Python has is measured.
+It takes workloads (workloads/) and systems (peers/), each peer in an environment of its own if need be,
+since some need an old Python: --python NAME=PATH names the Python that has it, which is this one
+otherwise. With no --peers, every peer that its Python has is measured. How it measures, what each figure
+is, and what each system may do: README.md, beside this file.
 
-Each system runs in its own processes. Those of a workload stay alive together and take turns, in
-rounds, so that whatever else the machine does hits all alike; the first five steps of all must move
-the same parameters as far. Reported are, for each system, the least and the median time of a call
-over the rounds and the most memory that its process held; and how many times as long as symnet the
-fastest peer took: the median of the rounds' ratios, the least and the most of them, and the ratio
-of the least times.
-
-    step/NETWORK/SIZE   one training step of the book's networks, called as f(i) in a Python loop
-    compile/NETWORK     from the end of the import to the end of the first call, in a new process:
+    step, map           a training step of the book's networks, by f(i), and by many in a call
+    dot, conv, pool, chain, function, reduce, softmax, cross-entropy, embedding
+                        single operations
+    overhead            a call that has nothing to do
+    compile             from the end of the import to the end of the first call, in a new process:
                         cold with nothing in the system's cache on disk, warm with what that left
+    graph               building and rewriting large graphs
     import              the import
 
---threads is what every system is told to use; symnet's compiled functions use one thread so far,
-which the table's head says. Theano takes its flags from THEANO_FLAGS of the environment, such as
-blas.ldflags=-lopenblas. Measure on a quiet machine: libraries that spin between their threads are
-slowed many times by whatever takes a core from them. The load is printed and kept.
-Status 1: a system failed at a workload; 2: something asked for can't be had.
+Theano and PyTensor take their flags from THEANO_FLAGS and PYTENSOR_FLAGS of the environment, such as
+blas.ldflags=-lopenblas and blas__ldflags=-lopenblas. Measure on a quiet machine: libraries that spin
+between their threads are slowed many times by whatever takes a core from them. The load is printed and
+kept. Status 1: a system failed at a workload; 2: something asked for can't be had.
 """
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import machine
 import table
-from measure import Settings, measured
-from systems import PEERS, BenchmarkError, System, systems
+from measure import QUICK, Kept, Settings, measured
+from systems import OURS, PEERS, BenchmarkError, System, systems
 from workloads import Workload, all_workloads
 
 
@@ -56,49 +55,53 @@ def positive(text: str) -> int:
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
-    usual = Settings()
+    usual, quick = Settings(), QUICK
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
+
+    def add(name: str, **settings: Any) -> None:
+        parser.add_argument(name, **settings)
+
+    add(
         "--only",
         action="append",
-        metavar="NAME",
-        help="workloads with this in their name; may be given several times",
+        metavar="NAMES",
+        help="workloads with one of these, with commas, in their names; may be given several times",
     )
-    parser.add_argument(
-        "--peers", metavar="NAMES", help=f"of {', '.join(PEERS)}, with commas; or none"
-    )
-    parser.add_argument(
-        "--python", action="append", default=[], type=named_python, metavar="NAME=PATH"
-    )
-    parser.add_argument("--threads", type=positive, default=1, help="default: 1")
-    parser.add_argument(
-        "--repetitions",
-        type=positive,
-        default=usual.repetitions,
-        help=f"rounds (default: {usual.repetitions})",
-    )
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        default=usual.seconds,
-        help=f"of a turn (default: {usual.seconds})",
-    )
-    parser.add_argument(
+    add("--peers", metavar="NAMES", help=f"of {', '.join(PEERS)}, with commas; or none")
+    add("--python", action="append", default=[], type=named_python, metavar="NAME=PATH")
+    add("--threads", type=positive, default=1, help="default: 1")
+    add("--quick", action="store_true", help=f"little of everything: {quick}")
+    add("--repetitions", type=positive, help=f"rounds (default: {usual.repetitions})")
+    add("--seconds", type=float, help=f"of a turn (default: {usual.seconds})")
+    add(
         "--starts",
         type=positive,
-        default=usual.starts,
-        help=f"new processes for compile and import (default: {usual.starts})",
+        help=f"new processes for compile, graph and import (default: {usual.starts})",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep all that was measured")
-    parser.add_argument("--list", action="store_true", help="print the workloads and end")
-    return parser.parse_args(argv)
+    add(
+        "--caches",
+        type=Path,
+        metavar="FOLDER",
+        help="keep the systems' compiled code there for the next run, but for compile/",
+    )
+    add("--json", type=Path, metavar="FILE", help="keep all that was measured, line by line")
+    add("--resume", action="store_true", help="keep the lines that FILE has, and measure the others")
+    add("--list", action="store_true", help="print the workloads and end")
+    given = parser.parse_args(argv)
+    for name, value in (quick if given.quick else usual)._asdict().items():
+        if getattr(given, name) is None:
+            setattr(given, name, value)
+    if given.resume and not given.json:
+        parser.error("--resume needs --json FILE")
+    return given
 
 
 def chosen_workloads(only: list[str] | None) -> list[Workload]:
     everything = all_workloads()
-    found = [each for each in everything if not only or any(part in each.name for part in only)]
+    parts = [part for names in only or [""] for part in names.split(",")]
+    found = [each for each in everything if any(part in f"/{each.name}/" for part in parts)]
     if not found:
         names = "\n  ".join(each.name for each in everything)
         raise BenchmarkError(f"no workload has {' or '.join(only or [])} in its name:\n  {names}")
@@ -112,31 +115,102 @@ def chosen_systems(given: argparse.Namespace) -> list[System]:
     return systems(peers, dict(given.python), given.threads)
 
 
-def report(given: argparse.Namespace, workloads: list[Workload]) -> dict:
-    """All that is measured, with the machine and the settings that it was measured by."""
-    settings = Settings(given.repetitions, given.seconds, given.starts)
-    before, started = machine.description(), datetime.now(UTC)
+class Report:
+    """All that is measured, with the machine and the settings that it was measured by; kept in a file
+    after each workload, so that a run that is cut off leaves what it has."""
+
+    def __init__(self, given: argparse.Namespace, measuring: list[System]) -> None:
+        self._path = given.json
+        self._started = datetime.now(UTC)
+        settings = Settings(given.repetitions, given.seconds, given.starts)
+        self.found: dict = {
+            "date": self._started.isoformat(timespec="seconds"),
+            "minutes": 0.0,
+            "machine": machine.description(),
+            "load average after": 0.0,
+            "settings": {**settings._asdict(), "threads": given.threads},
+            "systems": {system.name: system.described for system in measuring},
+            "limits": None,
+            "workloads": {},
+        }
+        if given.resume and given.json.exists():
+            self._continue(json.loads(given.json.read_text()))
+
+    def _continue(self, before: dict) -> None:
+        for part in ("settings", "systems"):
+            if before[part] != self.found[part]:
+                raise BenchmarkError(
+                    f"{self._path} was measured with other {part}: it can't be resumed\n"
+                    f"  there: {before[part]}\n  now: {self.found[part]}"
+                )
+        self.found = before
+        self._started -= timedelta(minutes=before["minutes"])
+
+    @property
+    def settings(self) -> Settings:
+        """By which it is measured."""
+        given = dict(self.found["settings"])
+        del given["threads"]
+        return Settings(**given)
+
+    def has(self, workload: Workload) -> bool:
+        """Whether the workload's lines are there already."""
+        names = self.found["workloads"]
+        return any(name == workload.name or name.startswith(workload.name + "/") for name in names)
+
+    def add(self, workload: Workload, lines: dict[str, dict]) -> None:
+        """Lines of a workload; the file is written."""
+        for name, line in lines.items():
+            if any(workload.counted.values()):
+                line = {**line, "counted": workload.counted}
+            self.found["workloads"][name] = table.summarised(line)
+        self.keep()
+
+    def keep(self) -> None:
+        """Write the file."""
+        minutes = (datetime.now(UTC) - self._started).total_seconds() / 60
+        self.found["minutes"] = round(minutes, 1)
+        self.found["load average after"] = machine.description()["load average"]
+        if self._path:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            written = self._path.with_name(self._path.name + ".part")
+            written.write_text(json.dumps(self.found, indent=1) + "\n")
+            written.replace(self._path)
+
+
+def measure_all(given: argparse.Namespace, workloads: list[Workload]) -> dict:
+    """What `Report` holds of these workloads."""
     measuring = chosen_systems(given)
-    lines: dict[str, dict] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    report = Report(given, measuring)
+    with contextlib.ExitStack() as running:
+        folder = given.caches or Path(running.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = running.enter_context(Kept(folder))
+        if report.found["limits"] is None and any(any(each.counted.values()) for each in workloads):
+            with measuring[0].start(folder / OURS) as process:
+                report.found["limits"] = process.ask("limits")
         for number, workload in enumerate(workloads):
-            note = f"[{number + 1}/{len(workloads)}] {workload.name}"
-            print(note, file=sys.stderr, flush=True)
+            if report.has(workload):
+                continue
             try:
-                found = measured(workload, measuring, settings, Path(folder))
+                lines = measured(workload, measuring, report.settings, folder, kept)
             except KeyboardInterrupt:
                 print("interrupted: what was measured till then follows", file=sys.stderr)
                 break
-            lines |= {name: table.summarised(line) for name, line in found.items()}
-    return {
-        "date": started.isoformat(timespec="seconds"),
-        "minutes": round((datetime.now(UTC) - started).total_seconds() / 60, 1),
-        "machine": before,
-        "load average after": machine.description()["load average"],
-        "settings": {**settings._asdict(), "threads": given.threads},
-        "systems": {system.name: system.described for system in measuring},
-        "workloads": lines,
-    }
+            report.add(workload, lines)
+            added = {name: report.found["workloads"][name] for name in lines}
+            told(f"[{number + 1}/{len(workloads)}]", added)
+    report.keep()
+    return report.found
+
+
+def told(place: str, lines: dict[str, dict]) -> None:
+    """A word on each line, while the others are measured."""
+    for name, line in lines.items():
+        ratio = line.get("ratio")
+        told = f"{line['fastest_peer']} / {OURS} {ratio['of least']:.2f}" if ratio else ""
+        failed = f"  failed: {', '.join(line['errors'])}" if line["errors"] else ""
+        print(f"{place} {name}  {told}{failed}", file=sys.stderr, flush=True)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -146,27 +220,15 @@ def main(argv: list[str] | None = None) -> int:
         if given.list:
             print("\n".join(each.name for each in workloads))
             return 0
-        found = report(given, workloads)
+        found = measure_all(given, workloads)
     except BenchmarkError as error:
         print(error, file=sys.stderr)
         return 2
-    shown = found["machine"]
-    load = f"load {shown['load average']} before, {found['load average after']} after"
-    print(f"{shown['processor']}, {shown['cores']} cores, {load}")
-    for name, system in found["systems"].items():
-        versions = ", ".join(f"{what} {version}" for what, version in system["versions"].items())
-        print(f"{name}: {versions}")
-    print("\n" + table.table(workloads, found["workloads"], found["systems"]))
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(found, indent=1) + "\n")
-    failures = [
-        f"\n{name}, {error}"
-        for name, line in found["workloads"].items()
-        for error in line["errors"].values()
-    ]
-    for failure in failures:
-        print(failure, file=sys.stderr)
+    print(table.described(found) + "\n\n" + table.table(found))
+    failures = [(name, line["errors"]) for name, line in found["workloads"].items() if line["errors"]]
+    for name, errors in failures:
+        for error in errors.values():
+            print(f"\n{name}\n{error}", file=sys.stderr)
     return 1 if failures else 0
 
 

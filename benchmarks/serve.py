@@ -5,13 +5,20 @@ stdout. It runs in that system's own process and environment, under whatever Pyt
 
 The first line is its own: {"import_seconds", "threads", "versions"}, or {"missing": package}. Then
 
-    {"do": "prepare", "kind", "settings"}    makes the workload and calls it once: {"seconds"}
+    {"do": "first", "kind", "settings"}      makes the workload in its usual form and calls it once:
+                                             {"seconds"}; and, after some calls more, {"bytes",
+                                             "grown"}: the most memory that the process has held, and
+                                             how much that is above what it held after the import
+    {"do": "prepare", "kind", "settings"}    makes every form that the system has of the workload, and
+                                             keeps the fastest: {"form", "digest"} or {"absent": why}
     {"do": "call", "before", "count"}        calls it before + count times: {"seconds"} of the count
-    {"do": "moved", "calls"}                 {"moved"}: how far `calls` calls in all moved each
-                                             result from where it began, or null: not comparable
-    {"do": "memory"}                         {"bytes"}: the most that the process has held
+    {"do": "once", "kind", "settings"}       what the workload itself says it took, part by part:
+                                             {"seconds", "bytes"} or {"absent": why}
+    {"do": "limits"}                         what the machine can do (symnet's alone)
 
-and any of them gives {"error": traceback} where it fails.
+and any of them gives {"error": traceback} where it fails. The digest is two numbers for each result (or,
+of a training step, for how far each parameter moved in COMPARED_CALLS calls): its length as a vector,
+and its projection on a fixed one; None where systems draw numbers of their own.
 """
 
 import gc
@@ -19,41 +26,37 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import resource
 import sys
 import time
 import traceback
 
+COMPARED_CALLS = 5
+# For how long each form of a workload is called before the fastest is kept.
+CHOICE_SECONDS = 0.03
 
-class Served:
-    """The one workload of this process.
 
-    A peer's function of the workload's kind takes its inputs and gives three functions: what is
-    called with the number of a call; what waits until all calls are done, for libraries whose calls
-    come back before; and what gives the results so far, as NumPy arrays, whose beginnings are the
-    inputs' "params".
+class Form:
+    """One way in which a system does a workload.
+
+    function
+        What is called, with the number of the call.
+    wait
+        Waits until all calls are done, for libraries whose calls come back before.
+    results
+        The results so far, as NumPy arrays, whose beginnings are the inputs' "params" if there are any.
     """
 
-    def __init__(self, peer):
-        self.peer = peer
+    def __init__(self, function, wait, results, inputs):
+        self.function, self.wait, self.results = function, wait, results
+        self.inputs = inputs
         self.made = 0
 
-    def prepare(self, kind, settings):
-        import workloads
-
-        self.inputs = workloads.inputs(kind, settings)
-        started = time.perf_counter()
-        self.function, self.wait, self.results = getattr(self.peer, kind)(self.inputs)
-        self._call(1)
-        return {"seconds": time.perf_counter() - started}
-
-    def call(self, before, count):
-        self._call(before)
-        return {"seconds": self._call(count)}
-
-    def _call(self, count):
+    def call(self, count):
         """Call on from where the calls so far ended; the seconds it took."""
-        numbers = [i % self.inputs["mini_batches"] for i in range(self.made, self.made + count)]
+        calls = self.inputs.get("calls", 1)
+        numbers = [i % calls for i in range(self.made, self.made + count)]
         self.made += count
         function, wait = self.function, self.wait
         gc.collect()
@@ -66,19 +69,131 @@ class Served:
         gc.enable()
         return seconds
 
-    def moved(self, calls):
+    def digest(self):
         import numpy as np
 
-        self._call(calls - self.made)
-        if not self.inputs["compared"]:
-            return {"moved": None}
+        if not self.inputs.get("compared", True):
+            return None
+        found = []
+        results = self.results()
+        params = self.inputs.get("params") or [0] * len(results)
         # Some peers' Pythons are too old for zip(strict=True).
-        pairs = zip(self.results(), self.inputs["params"])  # noqa: B905
-        return {"moved": [float(np.linalg.norm(now - first)) for now, first in pairs]}
+        for result, param in zip(results, params):  # noqa: B905
+            vector = np.subtract(result, param, dtype=np.float64).ravel()
+            fixed = np.arange(len(vector)) * 7919 % 1009 / 504.0 - 1
+            found.append([float(np.linalg.norm(vector)), float(vector @ fixed / np.linalg.norm(fixed))])
+        return found
+
+
+class Served:
+    """The workload of this process."""
+
+    def __init__(self, peer, resident):
+        self.peer, self.resident = peer, resident
+        self.form = None
+
+    def _forms(self, kind, inputs):
+        """(name, form) of each form, the usual one first; made only when it is asked for."""
+        self.form = None
+        trained = getattr(self.peer, kind, None)
+        if trained is not None:
+            made = trained(inputs)
+            forms = made if isinstance(made, dict) else {"": lambda: made}
+            for name, make in forms.items():
+                yield name, Form(*make(), inputs)
+            return
+        kernels = importlib.import_module(self.peer.__name__.replace("_peer", "_kernels"))
+        shown = getattr(kernels, "shown", lambda kind, inputs, results: results)
+        for name, call in kernels.kernel(kind, inputs).items():
+
+            def results(call=call):
+                import numpy as np
+
+                found = call()
+                found = found if isinstance(found, (list, tuple)) else [found]
+                return [np.asarray(each) for each in shown(kind, inputs, found)]
+
+            yield name, Form(lambda i, call=call: call(), lambda: None, results, inputs)
+
+    def first(self, kind, settings):
+        import workloads
+        from workloads.absent import AbsentError
+
+        inputs = workloads.inputs(kind, settings)
+        started = time.perf_counter()
+        try:
+            _, self.form = next(self._forms(kind, inputs))
+        except AbsentError as error:
+            return {"absent": str(error)}
+        self.form.call(1)
+        seconds = time.perf_counter() - started
+        self.form.call(COMPARED_CALLS)
+        return {"seconds": seconds, **self.memory()}
+
+    def prepare(self, kind, settings):
+        import workloads
+        from workloads.absent import AbsentError
+
+        inputs = workloads.inputs(kind, settings)
+        best = None
+        try:
+            for name, form in self._forms(kind, inputs):
+                form.call(COMPARED_CALLS)
+                digest = form.digest()
+                count = 1 + int(CHOICE_SECONDS / max(1e-7, form.call(2) / 2))
+                seconds = min(form.call(count) / count for _ in range(3))
+                if best is None or seconds < best:
+                    best, chosen = seconds, {"form": name, "digest": digest, "seconds": seconds}
+                    self.form = form
+        except AbsentError as error:
+            return {"absent": str(error)}
+        return chosen
+
+    def once(self, kind, settings):
+        import workloads
+        from workloads.absent import AbsentError
+
+        kernels = importlib.import_module(self.peer.__name__.replace("_peer", "_kernels"))
+        before = self.memory()["bytes"]
+        if not hasattr(kernels, kind):
+            return {"absent": "nothing of the kind"}
+        try:
+            seconds, kept = getattr(kernels, kind)(workloads.inputs(kind, settings))
+        except AbsentError as error:
+            return {"absent": str(error)}
+        grown = self.memory()["bytes"] - before
+        del kept
+        return {"seconds": seconds, "bytes": grown}
+
+    def call(self, before, count):
+        self.form.call(before)
+        return {"seconds": self.form.call(count)}
 
     def memory(self):
-        kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return {"bytes": kibibytes * (1 if sys.platform == "darwin" else 1024)}
+        most = most_memory()
+        return {"bytes": most, "grown": most - self.resident}
+
+    def limits(self):
+        return self.peer.limits()
+
+
+def memory_now():
+    """Bytes of memory that the process holds; 0 where the system does not say."""
+    return _status("VmRSS")
+
+
+def most_memory():
+    """The most bytes of memory that the process has held since it began."""
+    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in ru_maxrss what the process was before it became this program.
+    return _status("VmHWM") or kibibytes * (1 if sys.platform == "darwin" else 1024)
+
+
+def _status(name):
+    if not os.path.exists("/proc/self/status"):
+        return 0
+    with open("/proc/self/status") as file:
+        return int(re.search(name + r":\s+(\d+) kB", file.read()).group(1)) * 1024
 
 
 def hello(peer, threads):
@@ -108,6 +223,8 @@ def main():
     # Stdout is for replies alone: what a library prints goes to stderr.
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    # Graphs of a hundred thousand nodes are walked by recursion in some libraries.
+    sys.setrecursionlimit(10**6)
 
     def reply(said):
         replies.write(json.dumps(said) + "\n")
@@ -118,7 +235,7 @@ def main():
     reply(first)
     if "import_seconds" not in first:
         return
-    served = Served(peer)
+    served = Served(peer, memory_now())
     for line in sys.stdin:
         asked = json.loads(line)
         reply(reply_to(getattr(served, asked.pop("do")), asked))

@@ -1,21 +1,45 @@
 """Takes the seconds of every system in every round, hands on what is reported: the least, the median,
-the ratio to the fastest peer with its spread over the rounds, and a table of them."""
+the ratio to the fastest peer with its spread over the rounds, the share of the machine's limit, and
+tables of them, as text and as Markdown.
 
+    python benchmarks/table.py FILE... [--into README.md]
+
+prints the tables of results that run.py kept, as Markdown; or writes them into a file, between the lines
+`<!-- benchmarks -->` and `<!-- end of benchmarks -->`.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
 from statistics import median
 
-from systems import OURS
-from workloads import CALLS, Workload
-
+OURS = "symnet"
+# By the workload's family, what one call of it is.
 HEADINGS = {
-    "start": "from the import to the end of the first call: cold, and warm from the cache on disk",
+    "step": "one training step by f(i), by network and mini-batch size",
+    "map": "one of many training steps in a call: f.map(indices); in JAX a scan; elsewhere a loop",
+    "dot": "products (n: as it lies, t: transposed; rows x inner x columns)",
+    "conv": "convolutions, by layer",
+    "pool": "max pooling, by layer (both: the result and the gradient)",
+    "chain": "chains of elementwise operations, by how many and by length",
+    "function": "one function of every entry, by length",
+    "reduce": "reductions of 1000 x 1000 numbers",
+    "softmax": "softmax of each row",
+    "cross-entropy": "softmax cross-entropy and its gradient",
+    "embedding": "rows of a table, and the gradient by the table",
+    "overhead": "the call itself",
+    "compile": "from the import to the end of the first call; cold, and warm from the cache on disk",
+    "graph": "building and rewriting a graph, by its nodes",
     "import": "the import alone",
 }
 UNITS = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (float("inf"), 1.0, "s"))
+MARKS = ("<!-- benchmarks -->", "<!-- end of benchmarks -->")
 
 
 def summarised(line: dict) -> dict:
     """A line of results with, for each system, the least and the median of its rounds; the fastest
-    peer, by median; and how many times as long as symnet it took: the median, the least and the
+    peer, by its least time; and how many times as long as symnet it took: the median, the least and the
     most of the rounds' ratios, and the ratio of the least times, which a busy machine disturbs
     least. A line without peers, or where symnet failed, has no such ratio."""
     systems = {
@@ -25,7 +49,7 @@ def summarised(line: dict) -> dict:
     found = {**line, "systems": systems}
     peers = [name for name in systems if name != OURS]
     if peers and OURS in systems:
-        fastest = min(peers, key=lambda name: systems[name]["median"])
+        fastest = min(peers, key=lambda name: systems[name]["least"])
         pairs = zip(systems[fastest]["rounds"], systems[OURS]["rounds"], strict=True)
         ratios = [theirs / ours for theirs, ours in pairs]
         found["fastest_peer"] = fastest
@@ -38,55 +62,121 @@ def summarised(line: dict) -> dict:
     return found
 
 
-def table(workloads: list[Workload], lines: dict[str, dict], described: dict[str, dict]) -> str:
-    """All lines, by what is measured: each system's least and median, then the ratios."""
-    names = list(described)
-    parts = []
-    headings = [(each, "calls", CALLS[each]) for each in CALLS]
-    headings += [(None, measure, heading) for measure, heading in HEADINGS.items()]
-    for kind, measure, heading in headings:
-        prefixes = [
-            each.name for each in workloads if each.measure == measure and kind in (None, each.kind)
-        ]
-        rows = [
-            _row(name, line, names)
-            for name, line in lines.items()
-            if any(name == prefix or name.startswith(prefix + "/") for prefix in prefixes)
-        ]
-        if rows:
-            parts.append(f"{heading}: least / median\n" + _aligned([_head(described), *rows]))
+def share_of_limit(line: dict, limits: dict | None) -> tuple[float, str] | None:
+    """How near symnet's least time is to the least that the machine allows for the workload's counted
+    operations and bytes, and which of the two bounds it. None where nothing is counted."""
+    counted, took = line.get("counted"), line["systems"].get(OURS)
+    if not limits or not counted or not took:
+        return None
+    by_flops = counted["flops"] / limits["flops"]
+    moved = counted["read"] + counted["written"]
+    by_bytes = moved / bandwidth(limits, moved, counted["written"]) if moved else 0.0
+    bound = max(by_flops, by_bytes)
+    if not bound:
+        return None
+    return bound / took["least"], "flops" if by_flops >= by_bytes else "bytes"
+
+
+def bandwidth(limits: dict, moved: float, written: float) -> float:
+    """Bytes a second to and from the smallest measured place that holds so many bytes: of reading, or,
+    if a tenth of them is written, of copying."""
+    places = limits["writing" if written >= 0.1 * moved else "reading"]
+    return next((rate for size, rate in places if moved <= size), places[-1][1])
+
+
+def rows_of(found: dict) -> dict[str, list[list[str]]]:
+    """By heading, the head and the rows of a table of all that was measured."""
+    names = list(found["systems"])
+    lines = found["workloads"]
+    tables = {}
+    for family, heading in HEADINGS.items():
+        chosen = {name: line for name, line in lines.items() if name.partition("/")[0] == family}
+        if chosen:
+            head = _head(found["systems"], chosen)
+            rows = [_row(name, line, names, head, found.get("limits")) for name, line in chosen.items()]
+            tables[heading] = [head, *rows]
+    return tables
+
+
+def table(found: dict) -> str:
+    """All lines as text, by what is measured."""
+    parts = [f"{heading}: least / median\n{_aligned(rows)}" for heading, rows in rows_of(found).items()]
     return "\n\n".join(parts)
 
 
-def _head(described: dict[str, dict]) -> list[str]:
-    columns = [
-        f"{name}, {system['threads']} thread{'s' if system['threads'] != 1 else ''}"
-        for name, system in described.items()
-    ]
-    return [
-        "",
-        *columns,
-        *(["fastest peer / symnet", "[spread]", "of least"] if len(columns) > 1 else []),
-    ]
+def markdown(found: dict) -> str:
+    """All lines as Markdown."""
+    parts = []
+    for heading, rows in rows_of(found).items():
+        head, *body = rows
+        lines = [f"**{heading[0].upper()}{heading[1:]}** (least / median)", "", _line(head)]
+        lines += [_line(["---"] + ["---:"] * (len(head) - 1))]
+        parts.append("\n".join(lines + [_line(row) for row in body]))
+    return "\n\n".join(parts)
 
 
-def _row(name: str, line: dict, names: list[str]) -> list[str]:
+def described(found: dict) -> str:
+    """A line on the machine, and one on the systems."""
+    machine = found["machine"]
+    load = f"load {machine['load average']} before, {found['load average after']} after"
+    lines = [f"{machine['processor']}, {machine['cores']} cores, {load}"]
+    if found.get("limits"):
+        limits = found["limits"]
+        moving = [
+            f"{name} {rate / 1e9:.0f} GB/s over {_bytes(size)}"
+            for name in ("reading", "writing")
+            for size, rate in limits[name]
+        ]
+        flops = f"{limits['flops'] / 1e9:.0f} GFLOP/s (float32)"
+        lines.append(f"the machine's limits, {_threads(limits['threads'])}: {flops}; {', '.join(moving)}")
+    for name, system in found["systems"].items():
+        versions = ", ".join(f"{what} {version}" for what, version in system["versions"].items())
+        lines.append(f"{name} ({_threads(system['threads'])}): {versions}")
+    return "\n".join(lines)
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' if count != 1 else ''}"
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _head(systems: dict[str, dict], lines: dict[str, dict]) -> list[str]:
+    head = ["", *systems]
+    if any("ratio" in line for line in lines.values()):
+        head += ["fastest peer / symnet", "spread", "of least"]
+    if any(line.get("counted") for line in lines.values()):
+        head.append("of the limit")
+    return head
+
+
+def _row(name: str, line: dict, names: list[str], head: list[str], limits: dict | None) -> list[str]:
     cells = [name]
     for system in names:
         took = line["systems"].get(system)
         if took is None:
-            cells.append("failed" if system in line["errors"] else "")
+            cells.append("failed" if system in line["errors"] else "–")
             continue
         scale, unit = next((scale, unit) for end, scale, unit in UNITS if took["median"] < end)
         shown = f"{_digits(took['least'] * scale)} / {_digits(took['median'] * scale)} {unit}"
-        if "bytes" in took:
-            shown += f", {took['bytes'] / 2**20:.0f} MiB"
+        if took.get("form") not in (None, "", "eager", "jit"):
+            shown += f" ({took['form']})"
+        if "grown" in took:
+            shown += f", +{took['grown'] / 2**20:.0f}"
+            shown += f" of {took['bytes'] / 2**20:.0f} MiB" if "bytes" in took else " MiB"
         cells.append(shown)
     ratio = line.get("ratio")
     if ratio:
-        cells.append(f"{line['fastest_peer']} {ratio['median']:.2f}x")
-        cells.append(f"[{ratio['least']:.2f} to {ratio['most']:.2f}]")
-        cells.append(f"{ratio['of least']:.2f}x")
+        cells.append(f"{line['fastest_peer']} {ratio['median']:.2f}")
+        cells.append(f"{ratio['least']:.2f} to {ratio['most']:.2f}")
+        cells.append(f"{ratio['of least']:.2f}")
+    elif "spread" in head:
+        cells += ["", "", ""]
+    if "of the limit" in head:
+        share = share_of_limit(line, limits)
+        cells.append(f"{share[0]:.0%} ({share[1]})" if share else "")
     return cells
 
 
@@ -95,13 +185,44 @@ def _digits(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
+def _bytes(size: float) -> str:
+    return f"{size / 2**20:.0f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} KiB"
+
+
 def _aligned(rows: list[list[str]]) -> str:
-    columns = max(len(row) for row in rows)
-    rows = [row + [""] * (columns - len(row)) for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(columns)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
         cells = [row[0].ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--into", type=Path, metavar="FILE", help="a file with the two marks")
+    given = parser.parse_args(argv)
+    parts = []
+    for path in given.files:
+        found = json.loads(path.read_text())
+        parts.append("\n\n".join([*described(found).split("\n"), markdown(found)]))
+    text = "\n\n".join(parts)
+    if given.into is None:
+        print(text)
+        return 0
+    whole = given.into.read_text()
+    before, begin, rest = whole.partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not (begin and end):
+        print(f"{given.into} has no lines {MARKS[0]} and {MARKS[1]}", file=sys.stderr)
+        return 2
+    given.into.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

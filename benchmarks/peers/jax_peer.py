@@ -28,7 +28,7 @@ def start(threads):
 
 
 def training_step(inputs):
-    """One step of gradient descent as one compiled program."""
+    """One step of gradient descent as one compiled program; or many, by a scan inside of it."""
     import jax
     from jax import lax
     from jax import numpy as jnp
@@ -51,9 +51,7 @@ def training_step(inputs):
             else:
                 a = a.reshape(len(a), -1)
                 if p_dropout:
-                    drawn = jax.random.bernoulli(
-                        jax.random.fold_in(key, index), 1 - p_dropout, a.shape
-                    )
+                    drawn = jax.random.bernoulli(jax.random.fold_in(key, index), 1 - p_dropout, a.shape)
                     a = jnp.where(drawn, a, 0)
                 a = a @ w + b
             a = activations[activation](a) if activation else a
@@ -69,16 +67,24 @@ def training_step(inputs):
         moved = [param - eta * g for param, g in zip(params, gradients, strict=True)]
         return moved, cost
 
-    compiled = jax.jit(step, donate_argnums=0)
+    def steps(params, x, y, first):
+        numbers = first + jnp.arange(inputs["steps"])
+        return lax.scan(lambda params, i: step(params, x, y, i), params, numbers)
+
+    many = inputs["steps"] > 1
+    compiled = jax.jit(steps if many else step, donate_argnums=0)
     params = [jnp.array(param) for param in inputs["params"]]
 
     def function(i):
         nonlocal params
-        params, cost = compiled(params, x, y, i)
-        return cost
+        params, cost = compiled(params, x, y, i * inputs["steps"])
+        return jax.device_get(cost)
 
     return (
         function,
         lambda: jax.block_until_ready(params),
         lambda: [jax.device_get(p) for p in params],
     )
+
+
+training_steps = training_step

@@ -18,13 +18,29 @@ def environment(threads, cache):
 
 
 def start(threads):
-    """How many threads are used, and versions. Compiled functions use one thread so far."""
+    """How many threads are used, and versions."""
     from importlib.metadata import version
 
     import symnet
 
+    symnet.config.threads = threads
     versions = {name: version(name) for name in ("numba", "llvmlite")}
-    return {"threads": 1, "versions": {"symnet": symnet.__version__, **versions}}
+    return {"threads": threads, "versions": {"symnet": symnet.__version__, **versions}}
+
+
+def limits():
+    """What the machine can do with as many threads, by kernels that symnet generates: floating-point
+    operations a second in float32, and (bytes, bytes a second) of reading, and of copying or adding."""
+    import symnet
+    from symnet.backend.cpu.limits import machine_limits
+
+    found = machine_limits(symnet.config.threads)
+    return {
+        "threads": found.threads,
+        "flops": found.flops["float32"],
+        "reading": found.reading,
+        "writing": found.writing,
+    }
 
 
 def training_step(inputs):
@@ -70,3 +86,10 @@ def training_step(inputs):
     givens = {net.x: symnet.shared(inputs["x"])[rows], net.y: symnet.shared(inputs["y"])[rows]}
     function = symnet.function([number], cost, updates=updates, givens=givens)
     return function, lambda: None, lambda: [param.get_value() for param in net.params]
+
+
+def training_steps(inputs):
+    """Many steps by one call of `f.map`."""
+    function, wait, results = training_step(inputs)
+    count = inputs["steps"]
+    return lambda i: function.map(range(i * count, (i + 1) * count)), wait, results

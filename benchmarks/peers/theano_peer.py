@@ -74,3 +74,10 @@ def training_step(inputs):
     givens = {x: theano.shared(inputs["x"])[rows], y: theano.shared(inputs["y"])[rows]}
     function = theano.function([number], cost, updates=updates, givens=givens)
     return function, lambda: None, lambda: [param.get_value() for param in params]
+
+
+def training_steps(inputs):
+    """Many steps, one after the other."""
+    step, wait, results = training_step(inputs)
+    count = inputs["steps"]
+    return lambda i: [step(i * count + j) for j in range(count)], wait, results
