@@ -122,6 +122,8 @@ class _StatementPrinter:
         self.scalars = ScalarPrinter(module, self.builder, library_function)
         self.status: ir.Value | None = None
         self.shared: nest.For | None = None
+        #: The loops around what is being printed.
+        self.around: list[nest.For] = []
 
     def block(self, body: Sequence[Statement]) -> bool:
         """Print statements; False when the last one left the function."""
@@ -201,7 +203,9 @@ class _StatementPrinter:
         if loop.vector and not self.tiny:
             self.scalars.access_group = _access_group(self.module)
         place = builder.add(counter, _INT64(start), flags=("nuw", "nsw")) if start else counter
+        self.around.append(loop)
         goes_on = self._round(loop, place)
+        self.around.pop()
         group, self.scalars.access_group = self.scalars.access_group, outer_group
         if goes_on:
             latch = builder.block
@@ -210,10 +214,7 @@ class _StatementPrinter:
             for name, phi in carried.items():
                 phi.add_incoming(names[name], latch)
             again = builder.cbranch(builder.icmp_signed("<", following, end), body, after)
-            if self.tiny:
-                again.set_metadata("llvm.loop", _plain_loop(self.module))
-            elif loop.vector:
-                again.set_metadata("llvm.loop", self._independent(loop, rounds, group))
+            again.set_metadata("llvm.loop", self._loop_properties(loop, rounds, group))
         last = dict(names)
         builder.position_at_end(after)
         names.clear()
@@ -230,11 +231,28 @@ class _StatementPrinter:
             names[name] = merged
         return True
 
-    def _independent(self, loop: nest.For, rounds: int | None, group: Any) -> Any:
+    def _loop_properties(self, loop: nest.For, rounds: int | None, group: Any) -> Any:
+        """What LLVM is told of a loop.
+
+        Accesses of the group in different rounds are independent. Vectorisation is not demanded, as LLVM
+        would then gather where that is slower, and write to the terminal where it can't. Unrolled loops
+        take LLVM twice the time and are no faster, save for sums by column and the like; and a
+        short one must not be written out before it is vectorised: LLVM would gather lanes from an outer
+        loop. Several vectors at a time hide the latency of long chains of operations.
+        """
+        module = self.module
+        properties = []
+        if loop.vector and not self.tiny:
+            properties.append(module.add_metadata(["llvm.loop.parallel_accesses", group]))
+            if (rounds is None or rounds >= _LONG) and functions_of(loop.body):
+                count = ir.IntType(32)(_SEVERAL)
+                properties.append(module.add_metadata(["llvm.loop.interleave.count", count]))
+        elif self.tiny:
+            properties.append(module.add_metadata(["llvm.loop.vectorize.enable", ir.IntType(1)(0)]))
         short = rounds is not None and rounds < _SHORT
-        long = rounds is None or rounds >= _LONG
-        several = _SEVERAL if long and functions_of(loop.body) else 1
-        return _independent_loop(self.module, group, short, several)
+        if self.tiny or short or not (loop.vector and _adds_again(loop, self.around)):
+            properties.append(module.add_metadata(["llvm.loop.unroll.disable"]))
+        return _loop_metadata(module, properties)
 
     def _round(self, loop: nest.For, counter: ir.Value) -> bool:
         names = self.scalars.names
@@ -312,30 +330,26 @@ def _access_group(module: ir.Module) -> Any:
     return _Distinct(module, (), name=str(len(module.metadata)))
 
 
-def _independent_loop(module: ir.Module, group: Any, short: bool, several: int) -> Any:
-    """Loop metadata: accesses of this group in different rounds are independent.
-
-    A loop's identity is a node that names itself first. Vectorisation is not demanded, as LLVM
-    would then gather where that is slower, and write to the terminal where it can't. A short loop
-    must not be written out before it is vectorised: LLVM would gather lanes from an outer loop. `several`
-    vectors at a time hide the latency of long chains of operations.
-    """
-    properties = [module.add_metadata(["llvm.loop.parallel_accesses", group])]
-    if short:
-        properties.append(module.add_metadata(["llvm.loop.unroll.disable"]))
-    if several > 1:
-        count = ir.IntType(32)(several)
-        properties.append(module.add_metadata(["llvm.loop.interleave.count", count]))
-    return _loop_metadata(module, properties)
-
-
-def _plain_loop(module: ir.Module) -> Any:
-    """Metadata of a loop that is left as it is written."""
-    never = module.add_metadata(["llvm.loop.vectorize.enable", ir.IntType(1)(0)])
-    return _loop_metadata(module, [never, module.add_metadata(["llvm.loop.unroll.disable"])])
+def _adds_again(loop: nest.For, around: Sequence[nest.For]) -> bool:
+    """Whether the loop changes entries that it comes back to in another round of a loop around it."""
+    outer = {each.name for each in around}
+    changed: dict[str, set[str]] = {}
+    for statement in nest.walk_statements(loop.body):
+        if isinstance(statement, nest.Store):
+            parts = nest.walk_expression(statement.index)
+            changed[statement.buffer] = {each.name for each in parts if isinstance(each, nest.Name)}
+    loaded = {
+        each.buffer
+        for statement in nest.walk_statements(loop.body)
+        for expression in nest.expressions_of(statement)
+        for each in nest.walk_expression(expression)
+        if isinstance(each, nest.Load)
+    }
+    return any(buffer in loaded and not outer <= used for buffer, used in changed.items())
 
 
 def _loop_metadata(module: ir.Module, properties: Sequence[Any]) -> Any:
+    """A loop's metadata; its identity is a node that names itself first."""
     identity = module.add_metadata([f"loop {len(module.metadata)}"])
     identity.operands = (identity, *properties)
     return identity
