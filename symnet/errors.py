@@ -111,6 +111,10 @@ class IndexingError(SymnetError, IndexError):
     """An index outside its axis, or more indices than axes."""
 
 
+class AssertError(SymnetError, AssertionError):
+    """A condition of an `Assert` op that does not hold when a function runs."""
+
+
 class InputTypeError(SymnetError, TypeError):
     """A value given to a function whose dtype or rank is not its input's."""
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from symnet.compile.debug import tell_kernels
+from symnet.compile.host import HostCalls
 from symnet.compile.locks import FUNCTION, new_lock
 from symnet.compile.lower import lower
 from symnet.compile.memory import plan_memory
@@ -86,6 +87,7 @@ class _Lease:
         start = self.memory.__array_interface__["data"][0]
         self.table[table.arena] = -(-start // ALIGNMENT) * ALIGNMENT
         self.table[table.pool] = specialisation.loaded.pool
+        self.table[table.host] = specialisation.host.address
         for position, buffer in enumerate(table.pointers):
             if buffer.kind == "constant":
                 array = specialisation.constants[buffer]
@@ -105,6 +107,7 @@ class Specialisation:
         }
         self.loaded = load(program, table)
         self.entry = _ENTRY(self.loaded.address)
+        self.host = HostCalls(program.host_steps)
         self.inputs = [
             (word, buffer.source) for word, buffer in enumerate(table.pointers) if buffer.kind == "input"
         ]
@@ -242,6 +245,8 @@ class CompiledExecutor:
                     return self._publish(chosen, results)
                 if code == 1:
                     raise self._failure(chosen, status, arrays)
+                if code == 4:
+                    raise chosen.host.take_error()
                 tried.add(id(chosen))
                 if self._learn(chosen, code, status, arrays):
                     known = self._by_shapes.get(shapes, ())

@@ -19,6 +19,7 @@ from symnet.compile.program import (
     Buffer,
     CheckStep,
     GuardStep,
+    HostStep,
     KernelCall,
     Program,
     Site,
@@ -317,6 +318,13 @@ class Lowering:
             self.program.sites.append(Site(kind, f"{op}: {message}", node, operands))
         return self._sites[key]
 
+    def assertion_site(self, node: Apply, message: str, kind: type[SymnetError]) -> int:
+        """The number by which a kernel reports that what the user asserted does not hold."""
+        operands = tuple(describe_operands(node, self.sizes))
+        text = message.replace("{", "{{").replace("}", "}}")
+        self.program.sites.append(Site(kind, text, node, operands))
+        return len(self.program.sites) - 1
+
     # --- kernels -------------------------------------------------------------------------------
 
     def builder(self) -> NestBuilder:
@@ -329,6 +337,13 @@ class Lowering:
         name = f"{self.program.name}_{self.new_name('k_' + stem)}"
         made, buffers = builder.finish(name, comments)
         self.program.steps.append(KernelCall(made, buffers, tuple(nodes), self._phase))
+
+    def add_host_step(self, step: HostStep) -> None:
+        """Call Python at this place of the program."""
+        for view in step.views:
+            for size in (view.offset, *view.shape, *view.strides):
+                self._find_slots_of(size)
+        self.program.steps.append(step)
 
     # --- values --------------------------------------------------------------------------------
 
@@ -382,7 +397,7 @@ class Lowering:
 
         for op_rules in (
             *("elementwise", "shape", "indexing", "reduction", "linalg"),
-            *("nnet", "conv", "pool", "random"),
+            *("nnet", "conv", "pool", "random", "effects"),
         ):
             __import__(f"symnet.compile.lower_{op_rules}")
         self.fusion.plan()

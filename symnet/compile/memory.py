@@ -11,6 +11,7 @@ from symnet.compile.program import (
     ALIGNMENT,
     Buffer,
     ContractionCall,
+    HostStep,
     KernelCall,
     Program,
     SlotStep,
@@ -51,6 +52,9 @@ def lifetimes(program: Program) -> dict[Buffer, tuple[int, int]]:
         if isinstance(step, KernelCall | ContractionCall):
             for buffer in step.buffers:
                 touch(buffer, position)
+        elif isinstance(step, HostStep):
+            for view in step.views:
+                touch(view.buffer, position)
         elif isinstance(step, SlotStep):
             for buffer in read_by_sizes & lives.keys():
                 touch(buffer, position)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from symnet.compile import nest
 from symnet.compile.contraction import Contraction
 from symnet.compile.nest import Nest
@@ -102,7 +104,19 @@ class CheckStep:
     shown: tuple[Dimension, ...]
 
 
-Step = KernelCall | ContractionCall | SlotStep | GuardStep | CheckStep
+@dataclass(frozen=True, eq=False)
+class HostStep:
+    """Call Python in the midst of a run: `action` with the views' entries as arrays, which it may not keep.
+
+    What it raises ends the call. There are none after the first write to a shared variable.
+    """
+
+    action: Callable[[list[np.ndarray[Any, Any]]], None]
+    views: tuple[View, ...]
+    node: Apply
+
+
+Step = KernelCall | ContractionCall | SlotStep | GuardStep | CheckStep | HostStep
 
 
 @dataclass(frozen=True)
@@ -156,6 +170,11 @@ class Program:
         return [step for step in self.steps if isinstance(step, KernelCall | ContractionCall)]
 
     @property
+    def host_steps(self) -> list[HostStep]:
+        """The steps that call Python; a step's place here is the number that it is called by."""
+        return [step for step in self.steps if isinstance(step, HostStep)]
+
+    @property
     def by_kernel(self) -> list[list[KernelCall | ContractionCall]]:
         """The calls of each kernel; one may run several times, on other buffers or at other offsets."""
         found: dict[str, list[KernelCall | ContractionCall]] = {}
@@ -189,9 +208,9 @@ def result_name(variable: Variable) -> str:
 class Table:
     """What the entry is given: an array of int64 words.
 
-    First a pointer for each of `pointers`, then the arena's and that of the function that shares a task
-    out among threads, then the length of each of `lengths`; the entry writes the value of each of `slots`
-    behind them.
+    First a pointer for each of `pointers`, then the arena's, that of the function that shares a task out
+    among threads, that of the function that calls Python, then the length of each of `lengths`; the entry
+    writes the value of each of `slots` behind them.
     """
 
     pointers: tuple[Buffer, ...]
@@ -209,17 +228,22 @@ class Table:
         return self.arena + 1
 
     @property
+    def host(self) -> int:
+        """The word with the address of `int32 call(int64 number, int64* layout)` for host steps."""
+        return self.arena + 2
+
+    @property
     def words(self) -> int:
         """The number of words."""
-        return self.pool + 1 + len(self.lengths) + len(self.slots)
+        return self.host + 1 + len(self.lengths) + len(self.slots)
 
     def length(self, leaf: Length) -> int:
         """The word with an input's length."""
-        return self.pool + 1 + self.lengths.index(leaf)
+        return self.host + 1 + self.lengths.index(leaf)
 
     def slot(self, name: str) -> int:
         """The word for a slot's value."""
-        return self.pool + 1 + len(self.lengths) + self.slots.index(name)
+        return self.host + 1 + len(self.lengths) + self.slots.index(name)
 
 
 def table_of(program: Program) -> Table:
@@ -237,6 +261,10 @@ def table_of(program: Program) -> Table:
             sizes.append(step.expression)
         elif isinstance(step, CheckStep):
             sizes += [step.condition, *step.shown]
+        elif isinstance(step, HostStep):
+            for view in step.views:
+                used[view.buffer] = None
+                sizes += [view.offset, *view.shape, *view.strides]
     lengths: dict[Length, None] = {}
     arguments = {buffer.source: buffer for buffer in program.buffers if buffer.kind == "input"}
     for size in sizes:
@@ -296,6 +324,10 @@ def describe_program(program: Program) -> str:
             lines.append(f"slot {step.slot.name} = {text(step.slot.definition)} <= {step.slot.capacity}")
         elif isinstance(step, GuardStep):
             lines.append(f"guard {text(step.expression)} == {step.literal}")
+        elif isinstance(step, HostStep):
+            for view in step.views:
+                layout = [text(size) for size in (view.offset, *view.shape, *view.strides)]
+                lines.append(f"call back with {view.buffer.name} {layout}")
         else:
             lines.append(f"check {step.site} {text(step.condition)} {[text(s) for s in step.shown]}")
     return "\n".join(lines)

@@ -98,11 +98,14 @@ class Op:
         Positions of integer inputs whose content the shape rule reads.
     can_fail
         Whether the op checks its operands' content when it runs (indices, asserts).
+    has_effect
+        Whether the op does more than compute (prints), so that it is not computed while compiling.
     """
 
     properties: tuple[str, ...] = ()
     value_inputs: tuple[int, ...] = ()
     can_fail: bool = False
+    has_effect: bool = False
 
     # --- to be said by each op -----------------------------------------------------------------
 

@@ -37,7 +37,7 @@ class ConstantFolding:
     def apply(self, node: Apply, graph: FunctionGraph) -> Sequence[Variable] | None:
         """Constants for the outputs; None when an input is not constant or the result is too large."""
         inputs = node.inputs
-        if not inputs:
+        if not inputs or node.op.has_effect:
             return None
         for variable in inputs:
             if not isinstance(variable, Constant):

@@ -162,7 +162,7 @@ tensor_copy = identity
 globals().update(CONSTRUCTORS | TYPES | PLURALS)
 
 _SUBMODULES = (
-    *("basic", "elemwise", "extra_ops", "nnet", "shared_randomstreams", "sharedvar", "signal"),
+    *("basic", "elemwise", "extra_ops", "nnet", "opt", "shared_randomstreams", "sharedvar", "signal"),
     *("subtensor", "type"),
 )
 __getattr__ = module_getattr(__name__, _SUBMODULES)

@@ -122,7 +122,7 @@ NAMES: dict[str, dict[str, Any]] = {
     "ifelse": {},
     "misc": {},
     "misc.safe_asarray": {"_asarray": "numpy:asarray"},
-    "printing": {},
+    "printing": {"Print": "symnet.ops.effects:Print"},
     "sandbox": {},
     "sandbox.cuda": {"cuda_available": False, "cuda_enabled": False},
     "sandbox.cuda.dnn": {"dnn_available": "symnet.theano.flags:dnn_available"},

@@ -3,6 +3,7 @@
 import numpy as np
 
 import symnet.tensor as T
+from symnet.ops.effects import Assert, Print
 
 from .sample import Sample, bools, floats, integers, singles
 
@@ -253,5 +254,10 @@ SAMPLES = [
         lambda x: T.concatenate([x.T.reshape((2, 12)), T.tile(x, (1, 2))[:2]], axis=1),
         (singles(4, 6),),
         smooth=False,
+    ),
+    Sample(
+        "asserted and printed",
+        lambda x: Print("x")(Assert("positive")(T.exp(x), T.exp(x) > 0, x.shape[0] > 1)),
+        (floats(3, 4),),
     ),
 ]

@@ -2,7 +2,7 @@
 
 The entry has the C interface `int32 entry(int64* table, int64* status)`. It returns 0, or 1 (a check
 failed: `status` holds the site and its values), 2 (a guard failed: its step and the value), 3 (a size
-is above its capacity: the slot's word and the value).
+is above its capacity: the slot's word and the value), 4 (Python raised when it was called back).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from llvmlite import ir
 from symnet.backend.cpu.contraction import contraction_units, emit_contraction
 from symnet.backend.cpu.machine import Machine
 from symnet.backend.cpu.print_llvm import library_function, print_nest
-from symnet.backend.cpu.scalar_llvm import ScalarPrinter
+from symnet.backend.cpu.scalar_llvm import ScalarPrinter, llvm_type
 from symnet.backend.cpu.split import outermost, split_contraction, split_nest
 from symnet.compile import nest
 from symnet.compile.memory import ITEM_BYTES
@@ -24,6 +24,7 @@ from symnet.compile.program import (
     CheckStep,
     ContractionCall,
     GuardStep,
+    HostStep,
     KernelCall,
     Program,
     SlotStep,
@@ -36,7 +37,7 @@ from symnet.config import config
 from symnet.graph.dims import Dimension
 
 ENTRY = "entry"
-FAILED, GUARD_FAILED, TOO_LARGE = 1, 2, 3
+FAILED, GUARD_FAILED, TOO_LARGE, HOST_FAILED = 1, 2, 3, 4
 #: Where a failure writes its site and its values.
 STATUS_WORDS = 4
 
@@ -113,6 +114,7 @@ class EntryEmitter:
 
     def emit(self) -> None:
         """All steps, then `return 0`."""
+        host_number = 0
         for number, step in enumerate(self.program.steps):
             if isinstance(step, SlotStep):
                 self._slot(step)
@@ -122,6 +124,9 @@ class EntryEmitter:
                 self._check(step)
             elif isinstance(step, KernelCall):
                 self._kernel(step)
+            elif isinstance(step, HostStep):
+                self._host(host_number, step)
+                host_number += 1
             else:
                 self._contraction(step)
         self.builder.ret(_INT32(0))
@@ -199,6 +204,23 @@ class EntryEmitter:
         holds = self.builder.icmp_signed("!=", self._size(step.condition), _INT64(0))
         self._leave_unless(holds, FAILED, [_INT64(step.site), *(self._size(each) for each in step.shown)])
 
+    def _host(self, number: int, step: HostStep) -> None:
+        """Call Python with where the views' entries lie: for each a pointer, its shape, its strides."""
+        words: list[ir.Value] = []
+        for view in step.views:
+            kind = llvm_type(view.buffer.dtype)
+            if view.buffer.dtype == nest.BOOL:
+                kind = _BYTE
+            base = self._pointer(view.buffer)
+            words.append(self.builder.gep(base, [self._size(view.offset)], source_etype=kind))
+            words += [self._size(size) for size in (*view.shape, *view.strides)]
+        for place, value in enumerate(words):
+            self.builder.store(value, self._at(self.builder, self._context, place))
+        call = self.builder.load(self._word(self.table.host), typ=_POINTER)
+        call.type = ir.FunctionType(_INT32, [_INT64, _POINTER]).as_pointer()
+        code = self.builder.call(call, [_INT64(number), self._context])
+        self._leave_unless(self.builder.icmp_signed("==", code, _INT32(0)), HOST_FAILED, [])
+
     # --- kernels -------------------------------------------------------------------------------
 
     def _call(self, name: str, result: ir.Type, arguments: list[ir.Value]) -> ir.Value:
@@ -275,9 +297,12 @@ class EntryEmitter:
         return self.builder.load(flag, typ=_INT32) if fails else _INT32(0)
 
     def _new_context(self) -> ir.Value:
-        """Stack memory for the arguments of any kernel of the program, a code and status words."""
+        """Stack memory for the arguments of any kernel of the program, a code and status words; or for a
+        host step's layout."""
         most = max((len(call.buffers) + _parameters(call) for call in self.program.calls), default=0)
-        context = self.builder.alloca(ir.ArrayType(_INT64, most + 1 + STATUS_WORDS))
+        layouts = (sum(1 + 2 * len(v.shape) for v in step.views) for step in self.program.host_steps)
+        count = max(most + 1 + STATUS_WORDS, *layouts, 0)
+        context = self.builder.alloca(ir.ArrayType(_INT64, count))
         # llvmlite types a stack slot by what it holds; all else here is an opaque pointer.
         context.type = _POINTER
         return context
