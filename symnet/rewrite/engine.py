@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from symnet.errors import RewriteError
 from symnet.graph.function_graph import FunctionGraph
@@ -46,11 +46,17 @@ class RuleLike(Protocol):
         """One replacement for each of the node's outputs, or None."""
 
 
+#: Nodes with the inputs that they had at some moment: rewriting changes inputs later.
+Snapshot = tuple[tuple[Apply, tuple[Variable, ...]], ...]
+
+
 class Application(NamedTuple):
     """One use of one rule.
 
     `before` and `after` are the ops at the place that was rewritten (`after` None: a constant or an
-    input); `added` and `removed` count nodes, joined ones not included.
+    input); `added` and `removed` count nodes, joined ones not included. `replaced` holds the variables,
+    old and new; `seen` is what the rule looked at, `made` what it put in place, `gone` the nodes that
+    nobody needed then.
     """
 
     rule: str
@@ -59,6 +65,11 @@ class Application(NamedTuple):
     after: Op | None
     added: int
     removed: int
+    reason: str = ""
+    replaced: tuple[tuple[Variable, Variable], ...] = ()
+    seen: Snapshot = ()
+    made: Snapshot = ()
+    gone: tuple[Apply, ...] = ()
 
     def __str__(self) -> str:
         after = "a constant or input" if self.after is None else str(self.after)
@@ -66,9 +77,19 @@ class Application(NamedTuple):
         return f"{self.rule}: {self.before} -> {after} (+{self.added} -{self.removed} nodes){where}"
 
 
+class Joined(NamedTuple):
+    """A node that was found to be equal to another one: its outputs, and those that stand for them now."""
+
+    replaced: tuple[tuple[Variable, Variable], ...]
+
+
 @dataclass
 class PassReport:
-    """What one pass did: its name and sentence, seconds, node counts, tries, and each application."""
+    """What one pass did: its name and sentence, seconds, node counts, tries, and each application.
+
+    `history` is all that happened to variables, in order; it is not pickled, and neither are the
+    variables of the applications.
+    """
 
     name: str
     sentence: str
@@ -78,6 +99,11 @@ class PassReport:
     merged: int = 0
     attempts: int = 0
     applications: list[Application] = field(default_factory=list)
+    history: list[Application | Joined] = field(default_factory=list, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        bare = [each._replace(replaced=(), seen=(), made=(), gone=()) for each in self.applications]
+        return {**self.__dict__, "applications": bare, "history": []}
 
     def counts(self) -> dict[str, int]:
         """How often each rule applied."""
@@ -129,18 +155,18 @@ class Engine:
         self._is_waiting: set[Apply] = set()
         self._is_fresh: set[Apply] = set()
         self._depth = 0
-        self._added = 0
-        self._removed = 0
+        self._added: list[tuple[Apply, tuple[Variable, ...]]] = []
+        self._removed: list[Apply] = []
 
     # --- the graph's news ----------------------------------------------------------------------
 
     def _imported(self, node: Apply) -> None:
-        self._added += 1
+        self._added.append((node, node.inputs))
         self._changed.append(node)
         self._look_at(node)
 
     def _pruned(self, node: Apply) -> None:
-        self._removed += 1
+        self._removed.append(node)
         self.merger.forget(node)
 
     def _rewired(self, node: Apply) -> None:
@@ -182,7 +208,7 @@ class Engine:
         self._listen(True)
         try:
             self._join_constants()
-            self._settle()
+            self._settle(report)
         finally:
             self._listen(False)
         report.merged = self.merger.merged - merged
@@ -208,7 +234,7 @@ class Engine:
         self._listen(True)
         try:
             while True:
-                self._settle()
+                self._settle(report)
                 if self._fresh:
                     node = self._fresh.popleft()
                     self._is_fresh.discard(node)
@@ -236,7 +262,7 @@ class Engine:
             if isinstance(variable, Constant):
                 self.graph.replace(variable, self.merger.constant(variable))
 
-    def _settle(self) -> None:
+    def _settle(self, report: PassReport) -> None:
         """Join the nodes that have become equal to another one, and those that this makes equal."""
         while self._changed:
             node = self._changed.popleft()
@@ -246,6 +272,7 @@ class Engine:
             if equal is None:
                 continue
             self.merger.merged += 1
+            report.history.append(Joined(tuple(zip(node.outputs, equal.outputs, strict=True))))
             for old, new in zip(node.outputs, equal.outputs, strict=True):
                 if new.name is None:
                     new.name = old.name
@@ -268,9 +295,10 @@ class Engine:
             replacements = rule.apply(node, self.graph)
             if replacements is None:
                 continue
-            self._added = self._removed = 0
+            self._added, self._removed = [], []
             after: Op | None = None
-            changed = False
+            replaced: list[tuple[Variable, Variable]] = []
+            seen = _snapshot(node, rule.depth)
             for old, new in zip(node.outputs, replacements, strict=True):
                 if new is old or not self.graph.clients.get(old):
                     continue
@@ -282,13 +310,18 @@ class Engine:
                     adopted.name = old.name
                 after = adopted.owner.op if adopted.owner is not None else None
                 self.graph.replace(old, adopted)
-                changed = True
-            if not changed:
+                replaced.append((old, adopted))
+            if not replaced:
                 continue
-            report.applications.append(
-                Application(rule.name, node.source, node.op, after, self._added, self._removed)
+            added, removed = len(self._added), len(self._removed)
+            made = tuple(self._added) or _snapshot(replaced[-1][1].owner, 1)
+            application = Application(
+                *(rule.name, node.source, node.op, after, added, removed, rule.reason),
+                *(tuple(replaced), seen, made, tuple(self._removed)),
             )
-            budget.spend(rule, node, self._added, len(self.graph.nodes))
+            report.applications.append(application)
+            report.history.append(application)
+            budget.spend(rule, node, added, len(self.graph.nodes))
             if node in self.graph.nodes:
                 self._look_at(node)
             return
@@ -297,6 +330,22 @@ class Engine:
 def _holds_each(ops: set[Op], kinds: Sequence[type[Op]]) -> bool:
     """Whether there is an op of each class."""
     return all(any(isinstance(op, kind) for op in ops) for kind in kinds)
+
+
+def _snapshot(node: Apply | None, depth: int) -> Snapshot:
+    """A node and those below it, so many levels deep, with their inputs of this moment."""
+    found: dict[Apply, tuple[Variable, ...]] = {}
+    level = [] if node is None else [node]
+    for _ in range(max(1, depth)):
+        for each in level:
+            found[each] = each.inputs
+        level = [
+            variable.owner
+            for each in level
+            for variable in each.inputs
+            if variable.owner is not None and variable.owner not in found
+        ]
+    return tuple(found.items())
 
 
 class _Budget:
