@@ -15,6 +15,7 @@ from symnet.compile.near import look_at_arguments
 from symnet.compile.nest import INDEX, Expression, Literal, Name, Statement
 from symnet.compile.program import Buffer, View
 from symnet.graph.dims import Dimension, Size
+from symnet.graph.variable import Apply
 
 if TYPE_CHECKING:
     from symnet.compile.lower import Lowering
@@ -40,13 +41,19 @@ class NestBuilder:
         self._sizes: dict[str, None] = {}
         self._counter = 0
         self.can_fail = False
+        #: The node that is being computed, and for each name (buffers written included) the node it is of.
+        self.node: Apply | None = lowering.node
+        self.origins: dict[str, Apply] = {}
 
     # --- names and sizes -----------------------------------------------------------------------
 
     def fresh(self, stem: str) -> str:
         """A name that the nest does not have yet."""
         self._counter += 1
-        return f"{stem}{self._counter}"
+        name = f"{stem}{self._counter}"
+        if self.node is not None:
+            self.origins[name] = self.node
+        return name
 
     def size(self, dimension: Dimension) -> Expression:
         """A size as an int64 expression; what is not a literal becomes a parameter of the kernel."""
@@ -80,6 +87,13 @@ class NestBuilder:
         name = self.fresh(stem)
         self.add(nest.Let(name, value))
         return Name(value.dtype, name)
+
+    def compute(self, node: Apply, make: Callable[[], Expression]) -> Expression:
+        """A name for the value of a node; what making it names is the node's, too."""
+        before, self.node = self.node, node
+        value = self.let(make())
+        self.node = before
+        return value
 
     def remember(self, key: Any, make: Callable[[], Expression]) -> Expression:
         """The value of a key, computed once for each open block and those inside it."""
@@ -124,6 +138,8 @@ class NestBuilder:
     def store(self, view: View, indices: Sequence[Expression], value: Expression) -> None:
         """Store an entry of a view."""
         name = self.buffer(view.buffer, written=True)
+        if self.node is not None:
+            self.origins.setdefault(name, self.node)
         self.add(nest.Store(name, self.place(view, indices), value))
 
     # --- statements ----------------------------------------------------------------------------

@@ -164,6 +164,8 @@ class Lowering:
         self._sites: dict[tuple[Apply, str], int] = {}
         self._constants: dict[tuple[Any, ...], Buffer] = {}
         self._phase = 1
+        #: The node that is being lowered.
+        self.node: Apply | None = None
         self.order = graph.toposort()
         self.fusion = Fusion(self)
         for position, variable in enumerate(graph.inputs):
@@ -336,7 +338,7 @@ class Lowering:
         comments = list(dict.fromkeys(source_comment(node) for node in nodes))
         name = f"{self.program.name}_{self.new_name('k_' + stem)}"
         made, buffers = builder.finish(name, comments)
-        self.program.steps.append(KernelCall(made, buffers, tuple(nodes), self._phase))
+        self.program.steps.append(KernelCall(made, buffers, tuple(nodes), self._phase, builder.origins))
 
     def add_host_step(self, step: HostStep) -> None:
         """Call Python at this place of the program."""
@@ -367,7 +369,8 @@ class Lowering:
         if rule is None:
             raise node.op.refuse(node, "it is neither computed on the way nor has it a buffer")
         return builder.remember(
-            (variable, tuple(indices)), lambda: builder.let(rule(self, node, indices, builder))
+            (variable, tuple(indices)),
+            lambda: builder.compute(node, lambda: rule(self, node, indices, builder)),
         )
 
     def _is_own(self, variable: Variable, known: HostValue) -> bool:
@@ -404,13 +407,16 @@ class Lowering:
         self.emit_conditions()
         for node in self.order:
             self.emit_checks(node)
+            self.node = node
             self._lower(node)
+        self.node = None
         self._finish_results()
         for name in list(self.program.slots):
             # A size may be above its capacity: that is found before anything is written.
             self._find_slot(name)
         self._phase = 2
         emit_updates(self)
+        self.program.views, self.program.shapes = self.views, self.sizes.shapes
         return self.program
 
     def _lower(self, node: Apply) -> None:

@@ -201,7 +201,7 @@ class StridedTree:
                 self.value(each, _operand_map(each, axis_map), groups, indices, builder) if used else None
                 for each, used in zip(node.inputs, used_operands(node.op), strict=True)
             ]
-            return builder.let(scalar_value(node, operands))
+            return builder.compute(node, lambda: scalar_value(node, operands))
 
         return builder.remember((variable, axis_map, tuple(indices)), make)
 
@@ -227,11 +227,11 @@ def join_axes(
     return groups
 
 
-def kernel_nodes(lowering: Lowering, variable: Variable) -> list[Apply]:
-    """The nodes that a kernel computing a variable takes in."""
+def kernel_nodes(lowering: Lowering, variable: Variable, stores: bool = False) -> list[Apply]:
+    """The nodes that a kernel reading a variable computes; `stores`: it is the one that writes it."""
     found: dict[Apply, None] = {}
     stack = [variable]
-    first = True
+    first = stores
     while stack:
         each = stack.pop()
         if isinstance(each, Constant) or each.owner is None or (each in lowering.views and not first):
@@ -255,9 +255,10 @@ def _stem(nodes: Sequence[Apply]) -> str:
 def write_entries(lowering: Lowering, variable: Variable, destination: View) -> None:
     """A kernel that stores every entry of a variable at a destination of its shape."""
     builder = lowering.builder()
+    builder.node = variable.owner or lowering.node
     is_given = variable in lowering.views and variable.owner is None
-    known_nodes = [] if is_given else kernel_nodes(lowering, variable)
     own_view = lowering.views.get(variable)
+    known_nodes = [] if is_given else kernel_nodes(lowering, variable, own_view is destination)
     if own_view is destination:
         del lowering.views[variable]
     try:

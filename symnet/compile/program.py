@@ -6,7 +6,7 @@ the first write to a shared variable may fail; none after it does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -61,6 +61,8 @@ class KernelCall:
     buffers: tuple[Buffer, ...]
     nodes: tuple[Apply, ...]
     phase: int = 1
+    #: For the names in the nest the node that each is of.
+    origins: Mapping[str, Apply] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,8 @@ class Program:
         Where the integers lie that kernels compute and sizes are made of.
     arena_bytes
         The size of the arena, once planned.
+    views, shapes
+        Where each variable that is stored lies, and the lengths of every variable's axes.
     """
 
     name: str
@@ -163,6 +167,8 @@ class Program:
     slots: dict[str, Slot] = field(default_factory=dict)
     computed: dict[Computed, View] = field(default_factory=dict)
     arena_bytes: int = 0
+    views: dict[Variable, View] = field(default_factory=dict, repr=False)
+    shapes: dict[Variable, tuple[Dimension, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def calls(self) -> list[KernelCall | ContractionCall]:
