@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -83,6 +83,14 @@ class Out:
         self.variable = as_tensor_variable(variable)
 
 
+class Asked(NamedTuple):
+    """What the user asked a function for, in his own variables: outputs, updates, and givens."""
+
+    outputs: Sequence[Variable]
+    updates: Mapping[SharedVariable, Variable]
+    givens: Mapping[Variable, Variable]
+
+
 class Function:
     """A compiled function: call it with values for its inputs.
 
@@ -94,7 +102,11 @@ class Function:
         The rewritten graph.
     report
         What happened while it was made: rewriting passes, kernels, memory, cache.
+    asked
+        What the user asked for, in his own variables.
     """
+
+    asked = Asked((), {}, {})
 
     def __init__(
         self,
@@ -374,6 +386,7 @@ def function(
         allow_input_downcast,
         trace,
     )
+    made.asked = Asked(form.variables, update_pairs, replaced)
     for watcher in list(watchers):
         watcher(made)
     return made
@@ -567,14 +580,16 @@ def _graph(
         fresh[spec.variable] = copy
     # An input that is itself computed from others ends the walk: its value is the argument.
     memo: dict[Variable, Variable] = dict(fresh)
+    given: dict[Variable, Variable] = {}
     for old in _in_dependency_order(replaced):
-        (memo[old],), _ = clone_graph([replaced[old]], memo)
+        (memo[old],), copies = clone_graph([replaced[old]], memo)
+        given.update(copies)
     outputs, trace = clone_graph(ends, memo)
     shared: dict[SharedVariable, None] = dict.fromkeys(updates)
     for variable in ancestors(outputs):
         if isinstance(variable, SharedVariable):
             shared[variable] = None
-    return FunctionGraph([*(fresh[spec.variable] for spec in specs), *shared], outputs), trace
+    return FunctionGraph([*(fresh[spec.variable] for spec in specs), *shared], outputs), {**given, **trace}
 
 
 def _in_dependency_order(replaced: Mapping[Variable, Variable]) -> list[Variable]:

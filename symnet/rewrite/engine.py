@@ -8,6 +8,7 @@ name on, joins equal nodes, and stops a rule that does not come to an end.
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -100,6 +101,8 @@ class PassReport:
     attempts: int = 0
     applications: list[Application] = field(default_factory=list)
     history: list[Application | Joined] = field(default_factory=list, repr=False)
+    #: What trying and applying each rule took.
+    rule_seconds: dict[str, float] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         bare = [each._replace(replaced=(), seen=(), made=(), gone=()) for each in self.applications]
@@ -292,8 +295,11 @@ class Engine:
             if rule.needs_kinds and not _holds_each(ops, rule.needs_kinds):
                 continue
             report.attempts += 1
+            started = time.perf_counter()
             replacements = rule.apply(node, self.graph)
             if replacements is None:
+                spent = time.perf_counter() - started
+                report.rule_seconds[rule.name] = report.rule_seconds.get(rule.name, 0.0) + spent
                 continue
             self._added, self._removed = [], []
             after: Op | None = None
@@ -319,6 +325,8 @@ class Engine:
                 *(rule.name, node.source, node.op, after, added, removed, rule.reason),
                 *(tuple(replaced), seen, made, tuple(self._removed)),
             )
+            spent = time.perf_counter() - started
+            report.rule_seconds[rule.name] = report.rule_seconds.get(rule.name, 0.0) + spent
             report.applications.append(application)
             report.history.append(application)
             budget.spend(rule, node, added, len(self.graph.nodes))
