@@ -91,6 +91,13 @@ def _rebuild(
     return error
 
 
+def at_index(error: SymnetError, number: int) -> SymnetError:
+    """The same error, told of call number `number` of `map`."""
+    asked = f"at index {number} of map: {error.asked}"
+    args = (f"at index {number} of map: {error.args[0]}", *error.args[1:])
+    return _rebuild(type(error), args, asked, error.source, error.hint).with_traceback(error.__traceback__)
+
+
 class GraphError(SymnetError, TypeError):
     """An expression that can't be: an operand of the wrong kind, rank or dtype."""
 

@@ -18,6 +18,7 @@ from symnet.compile.host import HostCalls
 from symnet.compile.locks import FUNCTION, new_lock
 from symnet.compile.lower import lower
 from symnet.compile.memory import plan_memory
+from symnet.compile.plan import STATUS_WORDS, FreeLeases, ListedLeases, lease_words
 from symnet.compile.program import (
     ALIGNMENT,
     Buffer,
@@ -36,7 +37,6 @@ from symnet.graph import dims
 from symnet.graph.function_graph import FunctionGraph
 
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)
-_STATUS_WORDS = 4
 #: Shapes whose specialisations are remembered; beyond, they are looked up anew.
 _MOST_SHAPES = 1024
 
@@ -76,12 +76,15 @@ class Kernel:
 
 
 class _Lease:
-    """What one call in flight needs: the table, status words and an arena."""
+    """What one call in flight needs: words (`symnet.compile.plan` says which) and an arena."""
 
     def __init__(self, specialisation: Specialisation) -> None:
         table = specialisation.table
-        self.table = (ctypes.c_int64 * max(1, table.words))()
-        self.status = (ctypes.c_int64 * _STATUS_WORDS)()
+        self.words = (ctypes.c_int64 * specialisation.lease_words)()
+        #: Where the table begins: behind the link to the next free lease.
+        self.address = ctypes.addressof(self.words) + 8
+        self.table = (ctypes.c_int64 * max(1, table.words)).from_address(self.address)
+        self.status = (ctypes.c_int64 * STATUS_WORDS).from_address(self.address + 8 * table.words)
         size = specialisation.program.arena_bytes + ALIGNMENT
         self.memory = np.empty(size, dtype=np.uint8)
         start = self.memory.__array_interface__["data"][0]
@@ -95,11 +98,25 @@ class _Lease:
 
 
 class Specialisation:
-    """A program for certain shapes, ready to run."""
+    """A program for certain shapes, ready to run.
 
-    def __init__(self, program: Program, table: Table, load: Load) -> None:
+    Attributes
+    ----------
+    pattern
+        For each input the lengths that it is made for; -1 stands for any.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        table: Table,
+        load: Load,
+        pattern: tuple[tuple[int, ...], ...],
+        arguments: int,
+    ) -> None:
         self.program = program
         self.table = table
+        self.pattern = pattern
         self.constants = {
             buffer: np.require(buffer.source.data, requirements=["C", "A"])
             for buffer in table.pointers
@@ -112,21 +129,44 @@ class Specialisation:
             (word, buffer.source) for word, buffer in enumerate(table.pointers) if buffer.kind == "input"
         ]
         self.lengths = [(table.length(leaf), leaf) for leaf in table.lengths]
-        self._outputs = {
+        self.output_words = {
             buffer.source: word for word, buffer in enumerate(table.pointers) if buffer.kind == "output"
         }
-        self._leases: list[_Lease] = []
+        fixed = all(isinstance(length, int) for _, shape in program.outputs for length in shape)
+        #: Whether what a call gives and replaces is known before it runs, and no Python is in it.
+        self.can_be_quick = fixed and not program.replaced and not program.host_steps
+        self.lease_words = lease_words(table.words, arguments, len(program.outputs))
+        self._leases: dict[int, _Lease] = {}
+        self.free: FreeLeases = ListedLeases()
+        self.calls = 0
+        self.told = False
 
     def lease(self) -> _Lease:
         """An arena that no other call uses."""
-        try:
-            return self._leases.pop()
-        except IndexError:
-            return _Lease(self)
+        address = self.free.take()
+        if address:
+            return self._leases[address]
+        return self._new_lease()
+
+    def _new_lease(self) -> _Lease:
+        lease = _Lease(self)
+        self._leases[lease.address] = lease
+        return lease
+
+    def lend_to(self, free: FreeLeases) -> None:
+        """Keep free leases elsewhere from now on."""
+        old, self.free = self.free, free
+        while address := old.take():
+            free.give(address)
+
+    def have_lease(self) -> None:
+        """See to it that quick calls find a lease."""
+        if self.calls > 1 and self.free.is_empty():
+            self.give_back(self._new_lease())
 
     def give_back(self, lease: _Lease) -> None:
         """Let the next call have the arena."""
-        self._leases.append(lease)
+        self.free.give(lease.address)
 
     def run(
         self, arrays: Sequence[np.ndarray[Any, Any]]
@@ -135,16 +175,13 @@ class Specialisation:
         lease = self.lease()
         try:
             words = lease.table
-            for word, position in self.inputs:
-                words[word] = arrays[position].__array_interface__["data"][0]
-            for word, leaf in self.lengths:
-                words[word] = arrays[leaf.position].shape[leaf.axis]
+            self.fill(words, arrays)
             results = []
             for position, (buffer, shape) in enumerate(self.program.outputs):
                 array = self._output(buffer, shape)
-                words[self._outputs[position]] = array.__array_interface__["data"][0]
+                words[self.output_words[position]] = array.__array_interface__["data"][0]
                 results.append(array)
-            code = self.entry(ctypes.addressof(words), ctypes.addressof(lease.status))
+            code = self.entry(lease.address, ctypes.addressof(lease.status))
             if code:
                 return code, list(lease.status), []
             return 0, [], [
@@ -153,6 +190,49 @@ class Specialisation:
             ]
         finally:
             self.give_back(lease)
+
+    def run_many(
+        self,
+        launcher: Any,
+        arrays: Sequence[np.ndarray[Any, Any]],
+        columns: Sequence[np.ndarray[Any, Any]],
+        results: Sequence[np.ndarray[Any, Any]],
+        first: int,
+        last: int,
+    ) -> int:
+        """Run the entry for calls `first` to `last`; how many returned 0 before one that did not."""
+        shapes = [shape for _, shape in self.program.outputs]
+        if any(each.shape[1:] != shape for each, shape in zip(results, shapes, strict=True)):
+            return 0
+        moved = [(word, columns[position]) for word, position in self.inputs if position < len(columns)]
+        numbers = np.arange(first, last, dtype=np.int64)
+        for position, each in enumerate(results):
+            addresses = each.__array_interface__["data"][0] + numbers * (each.nbytes // len(each))
+            moved.append((self.output_words[position], addresses))
+        words = (ctypes.c_int64 * len(moved))(*(word for word, _ in moved))
+        sources = (ctypes.c_int64 * len(moved))(*(c.__array_interface__["data"][0] for _, c in moved))
+        lease = self.lease()
+        try:
+            self.fill(lease.table, arrays)
+            reached = launcher.repeat(
+                self.loaded.address,
+                lease.address,
+                ctypes.addressof(lease.status),
+                ctypes.addressof(words),
+                ctypes.addressof(sources),
+                len(moved),
+                last - first,
+            )
+            return int(reached)
+        finally:
+            self.give_back(lease)
+
+    def fill(self, words: Any, arrays: Sequence[np.ndarray[Any, Any]]) -> None:
+        """Write inputs' pointers and lengths into a table."""
+        for word, position in self.inputs:
+            words[word] = arrays[position].__array_interface__["data"][0]
+        for word, leaf in self.lengths:
+            words[word] = arrays[leaf.position].shape[leaf.axis]
 
     @staticmethod
     def _output(buffer: Buffer, shape: Sequence[dims.Dimension]) -> np.ndarray[Any, Any]:
@@ -192,9 +272,11 @@ class CompiledExecutor:
         updates: list[SharedVariable],
         name: str | None,
         load: Load,
+        find_launcher: Callable[[], Any],
     ) -> None:
         self.graph = graph
         self._load = load
+        self._find_launcher = find_launcher
         self.arguments = arguments
         self.outputs = outputs
         self.updates = updates
@@ -210,6 +292,8 @@ class CompiledExecutor:
         self._latest: Specialisation | None = None
         self._compiling = new_lock(FUNCTION)
         self._count = 0
+        #: Gives whom to tell that a specialisation is called again: all of them, and the launcher.
+        self.on_second_call: Callable[[], Callable[[list[Specialisation], Any], None] | None] = _nobody
 
     # --- what people look at -------------------------------------------------------------------
 
@@ -242,6 +326,7 @@ class CompiledExecutor:
                 chosen = self._choose(shapes, arrays, tried)
                 code, status, results = chosen.run(arrays)
                 if code == 0:
+                    self._note_call(chosen)
                     return self._publish(chosen, results)
                 if code == 1:
                     raise self._failure(chosen, status, arrays)
@@ -251,6 +336,90 @@ class CompiledExecutor:
                 if self._learn(chosen, code, status, arrays):
                     known = self._by_shapes.get(shapes, ())
                     self._by_shapes[shapes] = [each for each in known if each is not chosen]
+
+    def _note_call(self, chosen: Specialisation) -> None:
+        """The second call of a specialisation makes calls quick: for a single one that would not pay."""
+        chosen.calls += 1
+        if chosen.calls < 2 or chosen.told or not chosen.can_be_quick:
+            return
+        with self._compiling:
+            chosen.told = True
+            tell, launcher = self.on_second_call(), self._find_launcher()
+            if tell is not None and launcher is not None:
+                tell([each for _, each in self._kept], launcher)
+
+    def run_many(
+        self,
+        values: Sequence[np.ndarray[Any, Any]],
+        columns: Sequence[np.ndarray[Any, Any]],
+        memory: Sequence[np.ndarray[Any, Any]],
+        results: Sequence[np.ndarray[Any, Any]],
+        first: int,
+        last: int,
+    ) -> int:
+        """Calls number `first` to `last`, of many, in one loop; how many of them were done.
+
+        It stops early, with nothing done by that call, where a call needs more than the loop does.
+
+        Parameters
+        ----------
+        values
+            The arguments of the first call. Those of the others have the same shapes.
+        columns
+            For each argument the addresses of its values in these calls.
+        memory
+            The arrays in which those values lie.
+        results
+            For each result the array that takes it from each of the many calls, along its first axis.
+        """
+        launcher = self._find_launcher()
+        if launcher is None:
+            return 0
+        with ExitStack() as locks:
+            for container in self._locked:
+                locks.enter_context(container.lock)
+            written = [each.array for each in self._updated if each.lent]
+            if any(np.may_share_memory(array, value) for array in written for value in memory):
+                return 0
+            chosen = self._known(values)
+            if chosen is None:
+                return 0
+            arrays = [*values, *(each.container.array for each in self.shared)]
+            done = chosen.run_many(launcher, arrays, columns, results, first, last)
+            for container in self._updated:
+                container.version += done
+            return done
+
+    def kinds_of_results(
+        self, values: Sequence[np.ndarray[Any, Any]]
+    ) -> list[tuple[tuple[int, ...], str]] | None:
+        """The shapes and dtypes that arguments of such shapes give, as far as earlier calls tell."""
+        chosen = self._known(values)
+        if chosen is None:
+            return None
+        return [
+            (tuple(length for length in shape if isinstance(length, int)), buffer.dtype)
+            for buffer, shape in chosen.program.outputs
+        ]
+
+    def _known(self, values: Sequence[np.ndarray[Any, Any]]) -> Specialisation | None:
+        """The specialisation that comes first for such arguments; None unless it can be quick."""
+        arrays = [*values, *(each.container.array for each in self.shared)]
+        known = self._by_shapes.get(tuple(array.shape for array in arrays))
+        return known[0] if known and known[0].can_be_quick else None
+
+    def make_way(self) -> None:
+        """Wait until nobody is in the way of a quick call that found somebody there."""
+        if self.updates:
+            for container in self._locked:
+                with container.lock:
+                    pass
+            return
+        # Calls that update nothing run at once, each with a lease.
+        for _, each in self._kept:
+            each.have_lease()
+        for container in self._locked:
+            container.lock.wait_for_updates()
 
     def _apart(self, values: Sequence[np.ndarray[Any, Any]]) -> Sequence[np.ndarray[Any, Any]]:
         """The arguments, copied where one is a shared variable's own array that this call writes to."""
@@ -275,16 +444,23 @@ class CompiledExecutor:
             known = self._by_shapes.get(shapes)
             if known is None:
                 self._note_lengths(shapes)
-                known = [each for (pattern, *_), each in self._kept if _fits(shapes, pattern)]
-                if len(self._by_shapes) >= _MOST_SHAPES:
-                    self._by_shapes.clear()
-                self._by_shapes[shapes] = known
+                known = self._fitting(shapes)
             for each in known:
                 if id(each) not in tried:
                     return each
             made = self._specialise(arrays, shapes)
-            known.append(made)
+            # It may serve other shapes, too: what is known of them is found anew, in the order of making.
+            self._by_shapes.clear()
+            self._fitting(shapes)
             return made
+
+    def _fitting(self, shapes: tuple[tuple[int, ...], ...]) -> list[Specialisation]:
+        """The specialisations for shapes, in the order in which they were made; remembered."""
+        known = [each for (pattern, *_), each in self._kept if _fits(shapes, pattern)]
+        if len(self._by_shapes) >= _MOST_SHAPES:
+            self._by_shapes.clear()
+        self._by_shapes[shapes] = known
+        return known
 
     def _note_lengths(self, shapes: tuple[tuple[int, ...], ...]) -> None:
         """An axis that comes with a second length is found at run time from now on."""
@@ -316,7 +492,7 @@ class CompiledExecutor:
         program = lower(self.graph, self.arguments, self.outputs, self.updates, sizes, name)
         share_kernels(program)
         plan_memory(program)
-        made = Specialisation(program, table_of(program), self._load)
+        made = Specialisation(program, table_of(program), self._load, dynamic, self.arguments)
         self._kept.append(((dynamic, capacities, guards), made))
         self._count += 1
         self._latest = made
@@ -377,6 +553,10 @@ class CompiledExecutor:
                 return error
         site = chosen.program.sites[status[0]]
         return site.kind(site.message.format(*status[1:]), list(site.operands), site.node.source)
+
+
+def _nobody() -> None:
+    return None
 
 
 def _fits(shapes: tuple[tuple[int, ...], ...], pattern: tuple[tuple[int, ...], ...]) -> bool:

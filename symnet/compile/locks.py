@@ -11,15 +11,36 @@ import itertools
 import os
 import threading
 import weakref
+from array import array
+from types import TracebackType
+from typing import Protocol
 
 #: Ranks, in the order in which one thread may take them.
-CONTAINER, FUNCTION, POOL, CODE_GENERATOR, LIBRARY = range(5)
+CONTAINER, WAITING, FUNCTION, POOL, CODE_GENERATOR, LIBRARY = range(6)
+
+#: Words of a container, which the launcher reads and writes: the address of the array object; by how many
+#: Python paths the container is held; in how many quick calls it is, -1 in one that updates it; whether
+#: others may hold its array; its version.
+ARRAY_OBJECT, HELD, BUSY, LENT, VERSION = range(5)
+#: How long a wake-up that an interrupt swallowed delays whoever waits, in seconds.
+_PATIENCE = 0.05
+
+
+class Lock(Protocol):
+    """What can be acquired and released."""
+
+    def acquire(self) -> bool:
+        """Wait for it and take it."""
+
+    def release(self) -> None:
+        """Let it go."""
+
 
 _ages = itertools.count()
 #: Held while the books below change, and during a fork.
 _books = threading.Lock()
-_places: weakref.WeakKeyDictionary[threading.RLock, tuple[int, int]] = weakref.WeakKeyDictionary()
-_held: list[threading.RLock] = []
+_places: weakref.WeakKeyDictionary[Lock, tuple[int, int]] = weakref.WeakKeyDictionary()
+_held: list[Lock] = []
 
 
 def new_lock(rank: int) -> threading.RLock:
@@ -29,10 +50,71 @@ def new_lock(rank: int) -> threading.RLock:
     return lock
 
 
-def keep_over_forks(lock: threading.RLock, rank: int) -> None:
+def keep_over_forks(lock: Lock, rank: int) -> None:
     """Count a reentrant lock that is somebody else's among those that a fork takes."""
     with _books:
         _places[lock] = rank, next(_ages)
+
+
+class ContainerLock:
+    """The reentrant lock of a container, which quick calls respect without taking it.
+
+    A quick call marks the containers that it uses as busy, in one go with finding that nobody holds them:
+    no other Python thread runs in between. So whoever takes this lock tells so first, whereupon no quick
+    call begins, and then waits for those that are under way.
+    """
+
+    __slots__ = ("__weakref__", "_lock", "words")
+
+    def __init__(self, words: array[int]) -> None:
+        self._lock = threading.RLock()
+        self.words = words
+        keep_over_forks(self, CONTAINER)
+
+    def acquire(self) -> bool:
+        """Wait for the lock, and for the quick calls that use the container."""
+        self._lock.acquire()
+        self.words[HELD] += 1
+        if self.words[BUSY]:
+            try:
+                with _idle:
+                    while self.words[BUSY]:
+                        _idle.wait(_PATIENCE)
+            except BaseException:
+                self.release()
+                raise
+        return True
+
+    def wait_for_updates(self) -> None:
+        """Wait until nobody has the lock and no quick call updates the container."""
+        with self._lock:
+            if self.words[BUSY] >= 0:
+                return
+        with self:
+            pass
+
+    def release(self) -> None:
+        """Let the container go."""
+        self.words[HELD] -= 1
+        self._lock.release()
+
+    def __enter__(self) -> ContainerLock:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+_idle = threading.Condition(new_lock(WAITING))
+
+
+def wake() -> None:
+    """Tell whoever waits for a container that a quick call is over; the launcher calls this."""
+    with _idle:
+        _idle.notify_all()
 
 
 def _take_all() -> None:

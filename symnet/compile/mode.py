@@ -53,10 +53,10 @@ class Mode:
             from symnet.backend.reference import ReferenceExecutor
 
             return ReferenceExecutor(graph, arguments, outputs, updates)
-        from symnet.backend.cpu.runtime import load_program
+        from symnet.backend.cpu.runtime import launcher, load_program
         from symnet.compile.call import CompiledExecutor
 
-        return CompiledExecutor(graph, arguments, outputs, updates, name, load_program)
+        return CompiledExecutor(graph, arguments, outputs, updates, name, load_program, launcher)
 
     def including(self, *names: str) -> Mode:
         """This mode (Theano's programs name optimisations to include)."""

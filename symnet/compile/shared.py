@@ -7,12 +7,13 @@ under its lock, so no one ever sees it half-written.
 from __future__ import annotations
 
 import itertools
+from array import array as words_of
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from symnet.compile.locks import CONTAINER, new_lock
+from symnet.compile.locks import ARRAY_OBJECT, LENT, VERSION, ContainerLock
 from symnet.errors import GraphError, InputTypeError
 from symnet.graph.types import TensorType
 from symnet.graph.variable import Variable
@@ -39,16 +40,44 @@ class Container:
         A number by which locks of several containers are taken, always ascending.
     """
 
-    __slots__ = ("array", "device", "layout", "lent", "lock", "order", "version")
+    __slots__ = ("_array", "device", "layout", "lock", "order", "words")
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        #: What the launcher of quick calls reads and writes (`symnet.compile.locks` names the words).
+        self.words = words_of("q", [0] * 5)
         self.array = np.require(array, requirements=["C", "A", "W"])
         self.device = "cpu"
         self.layout = "C"
-        self.lent = False
-        self.version = 0
-        self.lock = new_lock(CONTAINER)
+        self.lock = ContainerLock(self.words)
         self.order = next(_order)
+
+    @property
+    def array(self) -> np.ndarray[Any, Any]:
+        """The value."""
+        return self._array
+
+    @array.setter
+    def array(self, array: np.ndarray[Any, Any]) -> None:
+        self._array = array
+        self.words[ARRAY_OBJECT] = id(array)
+
+    @property
+    def lent(self) -> bool:
+        """Whether others may hold the array."""
+        return bool(self.words[LENT])
+
+    @lent.setter
+    def lent(self, lent: bool) -> None:
+        self.words[LENT] = lent
+
+    @property
+    def version(self) -> int:
+        """How often the value was replaced or updated."""
+        return self.words[VERSION]
+
+    @version.setter
+    def version(self, version: int) -> None:
+        self.words[VERSION] = version
 
     def read(self) -> np.ndarray[Any, Any]:
         """A copy of the value."""

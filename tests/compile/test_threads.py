@@ -126,6 +126,95 @@ def test_functions_that_share_variables_in_opposite_order_do_not_wait_for_each_o
     assert np.all(a.get_value() == 1200) and np.all(b.get_value() == 1200)
 
 
+def test_several_threads_call_several_functions_of_common_variables():
+    """Each function keeps a = b and c = 2a, whichever runs between: no call sees another half done."""
+    a, b, c = (symnet.shared(np.zeros(300), name=name) for name in "abc")
+    x, i = T.dvector("x"), T.lscalar("i")
+    add = symnet.function([x], [a.sum() - b.sum()], updates=[(a, a + x), (b, b + x), (c, c + 2 * x)])
+    count = symnet.function([i], a[0] * 2 - c[0], updates=[(c, c + 2 * i), (b, b + i), (a, a + i)])
+    look = symnet.function([], [abs(a - b).max(), abs(c - 2 * a).max(), a.max() - a.min()])
+    swap = symnet.function([], a[0] - b[0], updates=[(a, b), (b, a)])
+    for _ in range(2):
+        add(np.zeros(300)), count(0), look(), swap()
+
+    def work(number):
+        given, wrong = np.ones(300), 0.0
+        for step in range(300):
+            wrong += abs(float(add(given)[0])) + abs(float(count(1))) + abs(float(swap()))
+            wrong += float(sum(look()))
+            if step % 50 == 0:
+                wrong += float(np.abs(add.map(np.ones((20, 300)))).sum()) + np.ptp(b.get_value())
+                # A list takes the Python path.
+                wrong += abs(float(add(given.tolist())[0]))
+        return wrong
+
+    assert together(4, work) == [0.0] * 4
+    total = 4 * (300 * 2 + 6 * 21)
+    assert np.all(a.get_value() == total) and np.all(b.get_value() == total)
+    assert np.all(c.get_value() == 2 * total)
+    assert a.container.version == b.container.version
+
+
+def test_a_value_that_is_set_while_calls_run():
+    w, x = symnet.shared(np.zeros(100)), T.dscalar()
+    f = symnet.function([x], [w.min() + 0 * x, w.max() + 0 * x, w.shape[0]])
+    stop = threading.Event()
+
+    def replace():
+        for number in range(400):
+            w.set_value(np.full(50 + number % 3 * 50, float(number)))
+        stop.set()
+
+    def work(number):
+        if number == 0:
+            replace()
+        while not stop.is_set():
+            least, most, length = f(0.0) if number % 2 else f(np.array(1.0))
+            if least != most or length not in (50, 100, 150):
+                return False
+        return True
+
+    assert all(together(3, work))
+
+
+def test_a_call_that_waits_can_be_interrupted():
+    """Ctrl-C reaches a thread that waits for another thread's call; nothing stays locked behind it."""
+    program = """
+import os, signal, threading, time
+import numpy as np
+import symnet, symnet.tensor as T
+w = symnet.shared(np.full((400, 400), 1e-3))
+value = w
+for _ in range(100):
+    value = T.dot(T.tanh(value), w)
+f = symnet.function([], value.sum(), updates=[(w, w + 0)])
+for _ in range(2):
+    f()
+other = threading.Thread(target=lambda: [f() for _ in range(2)])
+other.start()
+while not w.container.words[2]:
+    time.sleep(0)
+threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+try:
+    for _ in range(1000):
+        w.get_value()
+        f()
+except KeyboardInterrupt:
+    other.join()
+    f()
+    print(w.get_value().shape, list(w.container.words[1:3]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.strip() == "(400, 400) [0, 0]", done.stderr
+
+
 # --- forked processes ------------------------------------------------------------------------------
 
 
@@ -250,7 +339,8 @@ def test_processes_that_compile_one_function_into_one_cache(tmp_path):
     assert third[1] == "hit", "the third process compiles nothing"
     assert not any(each[2] for each in (first, second, third)), "Numba is imported by nobody"
     assert first[3] == second[3] == third[3] == 0
-    assert len(list(folder.glob("*.object"))) == 1 and not list(folder.glob("*.part"))
+    # The function's code, and that of the launcher, which all functions are called by.
+    assert len(list(folder.glob("*.object"))) == 2 and not list(folder.glob("*.part"))
 
 
 def cut_off(path):

@@ -54,6 +54,13 @@ def load_program(program: Program, table: Table) -> Loaded:
     return _loaded(data, about, "miss" if key is not None else "off", started)
 
 
+def launcher() -> Any:
+    """The launcher of this process; None where this Python can't have one."""
+    from symnet.backend.cpu import launcher as module
+
+    return module.launcher()
+
+
 def _loaded(data: bytes, about: dict[str, Any], how: str, started: float) -> Loaded:
     from symnet.backend.cpu import llvm
 
