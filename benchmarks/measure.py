@@ -13,6 +13,8 @@ from workloads import Workload
 
 # A library's idle threads may spin for some milliseconds; they are not to disturb the next turn.
 PAUSE_SECONDS = 0.03
+# A system that took so long over a start has no other of that workload.
+PATIENCE_SECONDS = 8.0
 
 
 class Settings(NamedTuple):
@@ -105,6 +107,10 @@ class _Line:
             self.errors[system] = str(error)
             del self.took[system]
 
+    def wants(self, system: str) -> bool:
+        """Whether the system is to start once more: not if it failed, or takes long."""
+        return system in self.took and sum(self.took[system]["rounds"]) < PATIENCE_SECONDS
+
     def is_absent(self, system: str, why: str) -> None:
         self.absent[system] = why
         del self.took[system]
@@ -147,7 +153,7 @@ def _calls(
                 count = counts[system.name]
                 time.sleep(PAUSE_SECONDS)
                 reply = processes[system.name].ask("call", before=count // 10 + 1, count=count)
-                line.add(system.name, reply["seconds"] / count / workload.per_call)
+                line.add(system.name, reply["seconds"] / workload.per_call)
     for name in line.errors:
         kept.drop(name)
     return {workload.name: line.done()}
@@ -177,6 +183,8 @@ def _starts(
     asked = {"kind": workload.kind, "settings": workload.settings}
     for number in range(settings.starts):
         for system in _in_turn(systems, number):
+            if not lines["cold"].wants(system.name):
+                continue
             with tempfile.TemporaryDirectory(dir=folder) as cache:
                 for line in lines.values():
                     if system.name not in line.took:
@@ -216,6 +224,8 @@ def _once(
     asked = {"kind": workload.kind, "settings": workload.settings}
     for number in range(settings.starts):
         for system in _in_turn(systems, number):
+            if not all(line.wants(system.name) for line in lines.values() if system.name in line.took):
+                continue
             if not any(system.name in line.took for line in lines.values()):
                 continue
             try:

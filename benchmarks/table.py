@@ -2,17 +2,18 @@
 the ratio to the fastest peer with its spread over the rounds, the share of the machine's limit, and
 tables of them, as text and as Markdown.
 
-    python benchmarks/table.py FILE... [--into README.md]
+    python benchmarks/table.py FILE... [--short] [--into README.md]
 
-prints the tables of results that run.py kept, as Markdown; or writes them into a file, between the lines
-`<!-- benchmarks -->` and `<!-- end of benchmarks -->`.
+prints the tables of results that run.py kept, as Markdown, or writes them into a file, between the lines
+`<!-- benchmarks -->` and `<!-- end of benchmarks -->`. --short gives a line for each family of more than
+a few workloads.
 """
 
 import argparse
 import json
 import sys
 from pathlib import Path
-from statistics import median
+from statistics import geometric_mean, median
 
 OURS = "symnet"
 # By the workload's family, what one call of it is.
@@ -34,6 +35,7 @@ HEADINGS = {
     "import": "the import alone",
 }
 UNITS = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (float("inf"), 1.0, "s"))
+FEW = 4
 MARKS = ("<!-- benchmarks -->", "<!-- end of benchmarks -->")
 
 
@@ -50,7 +52,8 @@ def summarised(line: dict) -> dict:
     peers = [name for name in systems if name != OURS]
     if peers and OURS in systems:
         fastest = min(peers, key=lambda name: systems[name]["least"])
-        pairs = zip(systems[fastest]["rounds"], systems[OURS]["rounds"], strict=True)
+        # Where starts are measured a slow system has fewer of them.
+        pairs = zip(systems[fastest]["rounds"], systems[OURS]["rounds"], strict=False)
         ratios = [theirs / ours for theirs, ours in pairs]
         found["fastest_peer"] = fastest
         found["ratio"] = {
@@ -87,14 +90,11 @@ def bandwidth(limits: dict, moved: float, written: float) -> float:
 def rows_of(found: dict) -> dict[str, list[list[str]]]:
     """By heading, the head and the rows of a table of all that was measured."""
     names = list(found["systems"])
-    lines = found["workloads"]
     tables = {}
-    for family, heading in HEADINGS.items():
-        chosen = {name: line for name, line in lines.items() if name.partition("/")[0] == family}
-        if chosen:
-            head = _head(found["systems"], chosen)
-            rows = [_row(name, line, names, head, found.get("limits")) for name, line in chosen.items()]
-            tables[heading] = [head, *rows]
+    for family, chosen in families_of(found["workloads"]).items():
+        head = _head(found["systems"], chosen)
+        rows = [_row(name, line, names, head, found.get("limits")) for name, line in chosen.items()]
+        tables[HEADINGS[family]] = [head, *rows]
     return tables
 
 
@@ -104,15 +104,54 @@ def table(found: dict) -> str:
     return "\n\n".join(parts)
 
 
-def markdown(found: dict) -> str:
-    """All lines as Markdown."""
+def markdown(found: dict, short: bool = False) -> str:
+    """All lines as Markdown; or, of families of more than `FEW` workloads, a line each."""
     parts = []
+    families = families_of(found["workloads"])
     for heading, rows in rows_of(found).items():
-        head, *body = rows
-        lines = [f"**{heading[0].upper()}{heading[1:]}** (least / median)", "", _line(head)]
-        lines += [_line(["---"] + ["---:"] * (len(head) - 1))]
-        parts.append("\n".join(lines + [_line(row) for row in body]))
+        family = next(name for name, text in HEADINGS.items() if text == heading)
+        if not short or len(families[family]) <= FEW or family in ("step", "map", "compile"):
+            parts.append(_markdown(f"{heading} (least / median)", rows))
+    if short:
+        rows = [
+            [family, *_summary(family, lines)]
+            for family, lines in families.items()
+            if len(lines) > FEW and family not in ("step", "map", "compile")
+            if any("ratio" in line for line in lines.values())
+        ]
+        head = ["", "workloads", "fastest peer / symnet: mean", "least", "most"]
+        if rows:
+            parts.append(_markdown("by family, the ratios of least times", [head, *rows]))
     return "\n\n".join(parts)
+
+
+def families_of(lines: dict[str, dict]) -> dict[str, dict[str, dict]]:
+    """The lines by family, in the order of the headings."""
+    found: dict[str, dict[str, dict]] = {}
+    for family in HEADINGS:
+        chosen = {name: line for name, line in lines.items() if name.partition("/")[0] == family}
+        if chosen:
+            found[family] = chosen
+    return found
+
+
+def _summary(family: str, lines: dict[str, dict]) -> list[str]:
+    """How many there are; the geometric mean of their ratios, the least and the most, with their names."""
+    ratios = {
+        name.removeprefix(family + "/"): line["ratio"]["of least"]
+        for name, line in lines.items()
+        if "ratio" in line
+    }
+    ends = [end(ratios, key=lambda name: ratios[name]) for end in (min, max)]
+    shown = [f"{ratios[name]:.2f} ({name})" for name in ends]
+    return [str(len(ratios)), f"{geometric_mean(ratios.values()):.2f}", *shown]
+
+
+def _markdown(heading: str, rows: list[list[str]]) -> str:
+    head, *body = rows
+    lines = [f"**{heading[0].upper()}{heading[1:]}**", "", _line(head)]
+    lines.append(_line(["---"] + ["---:"] * (len(head) - 1)))
+    return "\n".join(lines + [_line(row) for row in body])
 
 
 def described(found: dict) -> str:
@@ -204,12 +243,13 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--short", action="store_true", help="a line for each large family")
     parser.add_argument("--into", type=Path, metavar="FILE", help="a file with the two marks")
     given = parser.parse_args(argv)
     parts = []
     for path in given.files:
         found = json.loads(path.read_text())
-        parts.append("\n\n".join([*described(found).split("\n"), markdown(found)]))
+        parts.append("\n\n".join([*described(found).split("\n"), markdown(found, given.short)]))
     text = "\n\n".join(parts)
     if given.into is None:
         print(text)

@@ -6,6 +6,8 @@ flags, such as blas__ldflags=-lopenblas. It has no convolution of images by filt
 import os
 
 PACKAGE = "pytensor"
+# Deeper networks take minutes to compile.
+DEEPEST = 25
 
 
 def environment(threads, cache):
@@ -63,6 +65,8 @@ def _step(inputs, mode):
 
     if any(kind == "convolution" for kind, _, _, _ in inputs["layers"]):
         raise AbsentError(f"PyTensor {pytensor.__version__} has no convolution of images")
+    if len(inputs["layers"]) > DEEPEST:
+        raise AbsentError("compiling so many layers takes minutes")
     activations = {
         "relu": lambda z: tensor.maximum(0.0, z),
         "sigmoid": tensor.sigmoid,

@@ -5,6 +5,8 @@ blas.ldflags=-lopenblas, and say openmp=False where more threads are slower."""
 import os
 
 PACKAGE = "theano"
+# Deeper networks take minutes to compile.
+DEEPEST = 25
 
 
 def environment(threads, cache):
@@ -37,7 +39,10 @@ def training_step(inputs):
     from theano.tensor.nnet import conv2d
     from theano.tensor.shared_randomstreams import RandomStreams
     from theano.tensor.signal.pool import pool_2d
+    from workloads.absent import AbsentError
 
+    if len(inputs["layers"]) > DEEPEST:
+        raise AbsentError("compiling so many layers takes minutes")
     activations = {
         "relu": lambda z: tensor.maximum(0.0, z),
         "sigmoid": tensor.nnet.sigmoid,
