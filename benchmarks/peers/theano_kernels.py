@@ -7,7 +7,7 @@ from theano.tensor.nnet import conv2d, sigmoid, softmax
 from theano.tensor.signal.pool import pool_2d
 from workloads.absent import AbsentError
 
-LARGEST_GRAPH = 1000
+LARGEST_GRAPH = 100
 
 
 def variable(name, array):
