@@ -44,14 +44,14 @@ def count(dimension: Dimension) -> int:
     return _ASSUMED_EXTENT if isinstance(dimension.extent, str) else dimension.extent
 
 
-def balanced(extent: int | str, most: int) -> list[int]:
-    """Block sizes up to `most`, each the even split of `extent` into some number of blocks."""
+def balanced(extent: int | str, most: int, choices: int = _MOST_SIZES) -> list[int]:
+    """The largest few block sizes up to `most`, each the even split of `extent` into some blocks."""
     if most < 1:
         return []
     if isinstance(extent, str):
         return [2**power for power in range(most.bit_length())]
     sizes = {-(-extent // -(-extent // size)) for size in range(1, min(most, extent) + 1)}
-    return sorted(sizes, reverse=True)[:_MOST_SIZES]
+    return sorted(sizes, reverse=True)[:choices]
 
 
 def literal_strides(dimension: Dimension) -> tuple[int, int, int]:
@@ -201,7 +201,7 @@ class Model:
 
     def rate(self, size: float) -> float:
         """Bytes a cycle from the nearest cache that holds `size` bytes with room to spare."""
-        return 64 if size <= self.machine.l1 // 2 else 32 if size <= self.machine.l2 // 2 else 12
+        return 64 if size <= self.machine.l1 // 2 else 48 if size <= self.machine.l2 // 2 else 12
 
     def astride(self, array: int, run: float, vector: Iterable[Dimension]) -> float:
         """How many lines of the cache a load of `run` elements touches, on average."""

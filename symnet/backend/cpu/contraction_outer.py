@@ -58,21 +58,31 @@ class OuterPlans(Model):
     # -- the tile --------------------------------------------------------------------------------
 
     def _columns(self) -> Iterator[_Columns]:
-        choices = (blocks for d in self._vector_dimensions() for blocks in self._column_blocks(d))
-        for blocks in choices:
+        """Choices of columns, those that waste the fewest lanes first, as long as they may win."""
+        choices = [blocks for d in self._vector_dimensions() for blocks in self._column_blocks(d)]
+        if not self.columns and not self.swapped:
+            choices.append([])
+        for floor, _, blocks in sorted(
+            (self._floor(blocks), number, blocks) for number, blocks in enumerate(choices)
+        ):
+            if floor >= self.cheapest:
+                return
             stretches = self.stretches(blocks)
             used = [(count(d), self.strides[d.name][1]) for d in self.contracted]
             used += [(size, self.strides[d.name][1]) for d, size in blocks]
-            padded = stretches[0].vectors * stretches[0].width
             yield _Columns(
                 blocks,
                 stretches,
                 self.column_count / math.prod(size for _, size in blocks),
                 elements(used) * self.element,
-                self._can_pack(blocks, padded),
+                bool(blocks) and self._can_pack(blocks, stretches[0].vectors * stretches[0].width),
             )
-        if not self.columns and not self.swapped:
-            yield _Columns([], self.stretches([]), 1.0, self.b_bytes, False)
+
+    def _floor(self, blocks: Blocks) -> float:
+        """Cycles of the multiply-adds alone, lanes left empty included."""
+        vectors = sum(times * -(-lanes // self.lanes) for lanes, times in block_segments(blocks))
+        others = self.column_count / math.prod(count(d) for d, _ in blocks)
+        return vectors * others * self.row_count * self.steps * self.repeats / 2
 
     def _vector_dimensions(self) -> list[Dimension]:
         """Indices worth trying along lanes: those that lie side by side in B, else in C."""
@@ -181,7 +191,7 @@ class OuterPlans(Model):
         if not block:
             panel = min(panel, columns.panel_bytes)
         near = panel <= machine.l1 * _NEAR and (block or (row_tiles > 1 and not outside))
-        rate = 64 if near else 32 if block else self.rate(self.b_bytes)
+        rate = 64 if near else 48 if block else self.rate(self.b_bytes)
         if rate < 16 and row_tiles > 1:
             rate /= 2  # columns of a large array are spread over pages, again for every tile
         # Rows a page apart fall into the same few lines of the first-level cache.

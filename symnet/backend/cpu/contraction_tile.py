@@ -313,22 +313,11 @@ class TileEmitter:
         passes = _VectorPasses(self, self.whole_tile)
         copies = passes.copies
 
-        def multiply(
-            left: list[ir.Value], right: list[ir.Value], sums: list[ir.Value], turn: int
-        ) -> list[ir.Value]:
-            result = list(sums)
-            base = turn % copies * tile
-            for i, x in enumerate(left):
-                for j, y in enumerate(right):
-                    place = base + i * len(right) + j
-                    result[place] = vectors.multiply_add(x, y, result[place])
-            return result
-
         def step(
             a: ir.Value, b: ir.Value, offsets: tuple[Count, Count], sums: list[ir.Value], turn: int
         ) -> list[ir.Value]:
             a, b = vectors.at(a, offsets[0]), vectors.at(b, offsets[1])
-            return passes.run(a, b, rows, columns, sums, multiply)
+            return passes.run(a, b, rows, columns, sums)
 
         start = [vectors.zero(width)] * (tile * copies)
         sums = self._sum(self._contracted(), a, b, start, _MOST_UNROLLED, 1, step)
@@ -368,11 +357,11 @@ class _VectorPasses:
         rows: list[int],
         columns: list[int],
         sums: list[ir.Value],
-        multiply: Callable[..., list[ir.Value]],
     ) -> list[ir.Value]:
         emitter = self.emitter
         vectors, width, builder = emitter.emit_vectors, emitter.width, emitter.builder
         strides = emitter._strides(self.last)[:2]
+        tile = len(rows) * len(columns)
         turn = 0
 
         def take(
@@ -382,9 +371,21 @@ class _VectorPasses:
             lanes = self._lanes(taken)
             for first in range(0, len(lanes), width):
                 chunk = lanes[first : first + width]
-                left = [self._load(a, row, [lane[0] for lane in chunk], mask) for row in rows]
-                right = [self._load(b, col, [lane[1] for lane in chunk], mask) for col in columns]
-                sums = multiply(left, right, sums, turn)
+                base = turn % self.copies * tile
+                sums = list(sums)
+                left = a, rows, [lane[0] for lane in chunk]
+                right = b, columns, [lane[1] for lane in chunk]
+                # The fewer vectors stay in registers beside the sums, the others come one by one.
+                (kept, kept_at, kept_lanes), (other, other_at, other_lanes) = (
+                    (right, left) if len(rows) > len(columns) else (left, right)
+                )
+                held = [self._load(kept, offset, kept_lanes, mask) for offset in kept_at]
+                for n, offset in enumerate(other_at):
+                    y = self._load(other, offset, other_lanes, mask)
+                    for m, x in enumerate(held):
+                        i, j = (n, m) if len(rows) > len(columns) else (m, n)
+                        place = base + i * len(columns) + j
+                        sums[place] = vectors.multiply_add(x, y, sums[place])
                 turn += 1
             return sums
 
