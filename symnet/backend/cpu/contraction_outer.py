@@ -193,7 +193,7 @@ class OuterPlans(Model):
         near = panel <= machine.l1 * _NEAR and (block or (row_tiles > 1 and not outside))
         rate = 64 if near else 48 if block else self.rate(self.b_bytes)
         if rate < 16 and row_tiles > 1:
-            rate /= 2  # columns of a large array are spread over pages, again for every tile
+            rate /= 4  # columns of a large array are spread over pages, again for every tile
         # Rows a page apart fall into the same few lines of the first-level cache.
         apart = self.strides[rows[0][0].name][0] * element if rows else 1
         crowded = row_size > 8 and apart % 4096 == 0
@@ -220,8 +220,15 @@ class OuterPlans(Model):
                 once: float = max(stretch.loads * lines + stretch.vectors, 1.5 * stretch.merges)
                 once = max(once, bytes_each / self.rate(self.b_bytes))
                 copying += stretch.times * self.steps * once
-        other_rows = self.row_count / math.prod(count(d) for d, _ in rows)
-        cost = (cost * other_rows + copying) * self.repeats
+        cost *= self.row_count / math.prod(count(d) for d, _ in rows)
+        tall = self._tall(rows, steps)
+        if block and tall:
+            copying *= math.ceil(count(rows[-1][0]) / tall)
+        if blocks > 1:
+            # C is read and written again for each block, half of it while the sums go on.
+            c_bytes = self.row_count * self.column_count * element
+            copying += (blocks - 1) * self.walk(c_bytes)
+        cost = (cost + copying) * self.repeats
         cost *= self.variants(columns.blocks, rows)
         if any(isinstance(d.extent, str) and not d.b == d.c == 1 for d, _ in columns.blocks):
             cost *= 3  # what is left over can't be masked, and goes by in fewer and fewer lanes
@@ -254,13 +261,20 @@ class OuterPlans(Model):
                 column_loops[n] = Loop(dimension.name, column_loops[n].size, "lanes")
         if not block:
             return loops + (row_loops + column_loops if outside else column_loops + row_loops), None
-        row, size = rows[-1]
-        near = math.prod(taken for _, taken in rows[:-1])
-        tall = max(size, self.machine.l2 // 2 // (steps * self.element * near) // size * size)
-        if count(row) > tall or isinstance(row.extent, str):
-            loops.append(Loop(row.name, tall, "block"))
+        tall = self._tall(rows, steps)
+        if tall:
+            loops.append(Loop(rows[-1][0].name, tall, "block"))
         first = self.contracted[0]
         if first.extent != block:
             loops.append(Loop(first.name, block, "block"))
         loops += column_loops
         return loops + row_loops, len(loops)
+
+    def _tall(self, rows: Blocks, steps: int) -> int:
+        """How many indices of the last row dimension fill half the second cache; 0 where all fit."""
+        if not rows:
+            return 0
+        row, size = rows[-1]
+        near = math.prod(taken for _, taken in rows[:-1])
+        most = max(size, self.machine.l2 // 2 // (steps * self.element * near) // size * size)
+        return most if isinstance(row.extent, str) or row.extent > most else 0
