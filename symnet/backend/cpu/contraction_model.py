@@ -124,6 +124,7 @@ class Model:
         swapped: bool,
         machine: Machine,
         element: int,
+        accumulate: bool,
         cheapest: float,
     ) -> None:
         self.dimensions = dimensions
@@ -131,6 +132,7 @@ class Model:
         self.swapped = swapped
         self.machine = machine
         self.element = element
+        self.accumulate = accumulate
         self.lanes = machine.lanes_bytes // element
         strides = {d.name: literal_strides(d) for d in dimensions}
         self.strides = strides
@@ -189,7 +191,7 @@ class Model:
                 tiles *= len({size, 4, 1})
             else:
                 tiles *= len(segments(dimension.extent, size))
-        return 1 + 0.02 * (tiles - 1)
+        return 1 + 0.03 * (tiles - 1)
 
     def rows_outside(self, row_tiles: float, column_tiles: float) -> bool:
         """Whether B is the cheaper of the two to walk through again and again."""

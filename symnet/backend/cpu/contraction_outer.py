@@ -200,6 +200,8 @@ class OuterPlans(Model):
         strides = [(size, (self.strides[d.name][2],)) for d, size in rows]
         row_offsets = [lane[0] for lane in lane_offsets(strides)] if rows else [0]
 
+        # Adding to C reads it, in as many pieces as it is written in.
+        storing = 3.5 * blocks - (0 if self.accumulate else 2.3)
         cost, copying = 0.0, 0.0
         for stretch in columns.stretches:
             # A vector put together from pieces reads across cache lines at every piece.
@@ -214,7 +216,7 @@ class OuterPlans(Model):
                 if crowded:
                     step *= 1.15
                 stores = turning(row_offsets[:taken], stretch.stores, stretch.lanes, width)[1]
-                tile = blocks * (steps * step + 10 + stores * (2 if blocks == 1 else 3))
+                tile = blocks * (steps * step + 10) + stores * storing
                 cost += stretch.times * repeats * tile
             if block:
                 once: float = max(stretch.loads * lines + stretch.vectors, 1.5 * stretch.merges)

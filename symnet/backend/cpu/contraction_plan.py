@@ -42,7 +42,7 @@ def plan_contraction(contraction: Contraction, machine: Machine) -> Plan:
         for kind in (OuterPlans, InnerPlans):
             if kind is InnerPlans and swapped:
                 continue
-            model = kind(turned, offsets, swapped, machine, element, cheapest)
+            model = kind(turned, offsets, swapped, machine, element, contraction.accumulate, cheapest)
             candidates.extend(model.plans())
             cheapest = model.cheapest
     best = min(candidates, key=lambda plan: plan.cycles)
