@@ -223,7 +223,7 @@ class OuterPlans(Model):
                 once = max(once, bytes_each / self.rate(self.b_bytes))
                 copying += stretch.times * self.steps * once
         cost *= self.row_count / math.prod(count(d) for d, _ in rows)
-        tall = self._tall(rows, steps)
+        tall = self._tall(rows, max(1, steps))
         if block and tall:
             copying *= math.ceil(count(rows[-1][0]) / tall)
         if blocks > 1:
@@ -263,7 +263,7 @@ class OuterPlans(Model):
                 column_loops[n] = Loop(dimension.name, column_loops[n].size, "lanes")
         if not block:
             return loops + (row_loops + column_loops if outside else column_loops + row_loops), None
-        tall = self._tall(rows, steps)
+        tall = self._tall(rows, max(1, steps))
         if tall:
             loops.append(Loop(rows[-1][0].name, tall, "block"))
         first = self.contracted[0]
