@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from symnet.graph.function_graph import FunctionGraph
 from symnet.graph.types import TensorType
 from symnet.graph.variable import Constant, Variable
 from symnet.ops import elementwise_table as table
@@ -322,3 +323,29 @@ def uniform_constant(op: Elementwise, operands: Sequence[Expression], out: Expre
         changed[position] = number(value, operand.dtype)
         return op(*changed)
     return None
+
+
+# --- rectifiers ------------------------------------------------------------------------------------
+
+
+def _rectified(x: Variable, graph: FunctionGraph) -> Variable | None:
+    """maximum(0, x), where the graph has it."""
+    for user, position in graph.clients[x]:
+        if user is None or user.op is not table.maximum:
+            continue
+        other, (result,) = user.inputs[1 - position], user.outputs
+        is_zero = isinstance(other, Constant) and other.data.size == 1 and not other.data.any()
+        if is_zero and result.type == x.type:
+            return result
+    return None
+
+
+@rewrite(
+    table.lt(0, x),
+    "the sign of what maximum(0, x) let through is known from it, and x need not be kept",
+    when=lambda x, graph: _rectified(x, graph) is not None,
+)
+def sign_of_rectified(x: Expression, out: Expression, graph: FunctionGraph) -> Expression:
+    rectified = _rectified(x, graph)
+    assert rectified is not None and out.owner is not None
+    return table.lt(out.owner.inputs[0], rectified)

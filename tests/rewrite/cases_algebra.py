@@ -234,6 +234,15 @@ CASES = [
         # The constant says which shape x must have.
         lambda x: table.maximum(np.full((2, 3), 0.5), x),
     ),
+    # --- rectifiers
+    Case(
+        "sign_of_rectified",
+        "x:fmatrix",
+        lambda x: table.maximum(0, x) * table.lt(0, x),
+        "mul(maximum(0.0, x), lt(0.0, maximum(0.0, x)))",
+        lambda x: table.maximum(1, x) * table.lt(0, x),
+        gradient=False,
+    ),
 ]
 
 

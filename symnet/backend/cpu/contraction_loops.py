@@ -33,7 +33,8 @@ class Plan:
 
     `kind` is "outer" (lanes run along an index of C: broadcast A, load vectors of B), "inner"
     (lanes run along a contracted index, summed at the end) or "nothing" (no element of C changes).
-    `swapped` says that A and B changed places. `offsets` are added to the pointers A, B, C first.
+    `swapped` says that A and B changed places. `offsets` are added to the pointers A, B, C
+    (and the epilogue's) first.
     `rows` are tile dimensions found in A, `columns` tile dimensions found in B, fastest first;
     `contracted` are looped over inside the tile, outermost first; `vector` holds the contracted
     dimensions along lanes with the indices taken at a time, fastest first. `pack_level` is the loop

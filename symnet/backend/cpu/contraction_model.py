@@ -126,6 +126,7 @@ class Model:
         element: int,
         accumulate: bool,
         cheapest: float,
+        whole_sums: bool,
     ) -> None:
         self.dimensions = dimensions
         self.offsets = (offsets[1], offsets[0], *offsets[2:]) if swapped else offsets
@@ -157,6 +158,7 @@ class Model:
         self.b_bytes = self._footprint(1) // self.repeats
         #: Cycles of the best plan so far: those that take longer need not be made.
         self.cheapest = cheapest
+        self.whole_sums = whole_sums
 
     def step_loops(self, wanted: Sequence[Dimension], blocks: Blocks) -> list[Loop]:
         """A loop for each index of C that is no part of the tile, and those that walk the tiles."""

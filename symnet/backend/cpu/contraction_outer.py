@@ -180,6 +180,8 @@ class OuterPlans(Model):
         row_size = math.prod(size for _, size in rows)
         row_tiles = self.row_count / row_size
         steps, blocks = self.steps, 1.0
+        if block and self.whole_sums and block != self.contracted[0].extent:
+            return
         if block:
             inside = math.prod(count(d) for d in self.contracted[1:])
             steps = min(self.steps, block * inside)
