@@ -256,7 +256,7 @@ def test_nothing_is_written_where_something_fails():
     np.testing.assert_array_equal(w.get_value(), old)
     function(*values, np.array([3]))
     np.testing.assert_allclose(w.get_value(), old - values[0].T @ values[1], rtol=1e-5, atol=1e-5)
-    assert len(function.kernels) == 3
+    assert function.kernels[-1].name.endswith("dot_1_sub")
 
 
 def test_an_update_in_the_store_keeps_no_gradient():
