@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from symnet.compile.debug import tell_kernels
-from symnet.compile.epilogue import fuse_epilogues
 from symnet.compile.host import HostCalls
 from symnet.compile.locks import FUNCTION, new_lock
 from symnet.compile.lower import lower
@@ -165,6 +164,19 @@ class Specialisation:
         if self.calls > 1 and self.free.is_empty():
             self.give_back(self._new_lease())
 
+    def sizes(self) -> Callable[[str], int]:
+        """The sizes that the last run found, by slot."""
+        lease = self.lease()
+        found = {name: int(lease.table[self.table.slot(name)]) for name in self.table.slots}
+        self.give_back(lease)
+        return found.__getitem__
+
+    def clocks(self) -> list[int]:
+        """What a profiled entry added up: its calls, its nanoseconds, and those of each kernel call."""
+        table = self.table
+        leases = list(self._leases.values())
+        return [sum(lease.table[table.clock + n] for lease in leases) for n in range(table.clocks)]
+
     def give_back(self, lease: _Lease) -> None:
         """Let the next call have the arena."""
         self.free.give(lease.address)
@@ -259,10 +271,6 @@ class Specialisation:
 class CompiledExecutor:
     """Runs a rewritten graph by compiled code.
 
-    Attributes
-    ----------
-    specialisations
-        Those made so far, by the input shapes that they were made for.
     """
 
     def __init__(
@@ -274,6 +282,7 @@ class CompiledExecutor:
         name: str | None,
         load: Load,
         find_launcher: Callable[[], Any],
+        profiled: bool = False,
     ) -> None:
         self.graph = graph
         self._load = load
@@ -282,6 +291,7 @@ class CompiledExecutor:
         self.outputs = outputs
         self.updates = updates
         self.name = name
+        self.profiled = profiled
         self.shared = [each for each in graph.inputs[arguments:] if isinstance(each, SharedVariable)]
         self._locked = sorted({each.container for each in self.shared}, key=lambda c: c.order)
         self._updated = [each.container for each in updates]
@@ -312,6 +322,11 @@ class CompiledExecutor:
             found["kernels"] = len(self._latest.program.by_kernel)
             found.update(self._latest.loaded.report)
         return found
+
+    @property
+    def specialisations(self) -> list[Specialisation]:
+        """All that were made, the oldest first."""
+        return [each for _, each in self._kept]
 
     # --- running -------------------------------------------------------------------------------
 
@@ -491,10 +506,9 @@ class CompiledExecutor:
                 return each
         name = _identifier(self.name)
         program = lower(self.graph, self.arguments, self.outputs, self.updates, sizes, name)
-        fuse_epilogues(program)
         share_kernels(program)
         plan_memory(program)
-        made = Specialisation(program, table_of(program), self._load, dynamic, self.arguments)
+        made = Specialisation(program, table_of(program, self.profiled), self._load, dynamic, self.arguments)
         self._kept.append(((dynamic, capacities, guards), made))
         self._count += 1
         self._latest = made

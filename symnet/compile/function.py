@@ -29,13 +29,14 @@ from symnet.compile.request import (
     own_graph,
 )
 from symnet.compile.shared import SharedVariable
-from symnet.errors import GraphError, UpdateError
+from symnet.errors import ArgumentError, GraphError, UpdateError
 from symnet.graph.function_graph import FunctionGraph
 from symnet.graph.source import SourceLine, user_line
 from symnet.graph.variable import Variable
 
 if TYPE_CHECKING:
     from symnet.compile.call import Specialisation
+    from symnet.inspect.profile import Profile
 
 __all__ = ["Function", "In", "Out", "evaluate", "function"]
 
@@ -96,6 +97,7 @@ class Function:
         source: SourceLine | None,
         allow_downcast: bool | None,
         trace: dict[Variable, Variable],
+        profiled: bool = False,
     ) -> None:
         self.name = name
         self.inputs = inputs
@@ -106,6 +108,7 @@ class Function:
         self._form = form
         self._allow_downcast = allow_downcast
         self._trace = trace
+        self._profiled = profiled
         started = time.perf_counter()
         self.rewriting = mode.rewrite(graph)
         self.rewrite_seconds = time.perf_counter() - started
@@ -115,7 +118,7 @@ class Function:
     def _connect(self) -> None:
         """Make what runs the graph."""
         self._executor = self.mode.executor(
-            self.graph, len(self.inputs), self._form.count, self.updates, self.name
+            self.graph, len(self.inputs), self._form.count, self.updates, self.name, self._profiled
         )
         described = (self.inputs, self._form, self.name, self.source, self._allow_downcast)
         self._caller = Caller(*described, self._executor)
@@ -169,6 +172,60 @@ class Function:
         12.0
         """
         return call_many(self._caller, args, kwargs)
+
+    def profile(self, *args: Any, n: int = 100, **kwargs: Any) -> Profile:
+        """Call the function `n` times with these arguments, and tell where the time went.
+
+        The times of kernels are taken inside the generated code, by a twin that is compiled with clocks; two
+        calls more come first, which compile it. Updates are applied by all of these calls.
+
+        Returns
+        -------
+        A `symnet.inspect.profile.Profile`: prints as a table, has `kernels` and `chrome_trace()`.
+
+        Raises
+        ------
+        ArgumentError
+            When the function has no kernels, as by mode="reference".
+
+        >>> import numpy as np, symnet, symnet.tensor as T
+        >>> x = T.fmatrix("x")
+        >>> f = symnet.function([x], T.exp(x).sum(), name="total")
+        >>> found = f.profile(np.ones((50, 60), "float32"), n=10)
+        >>> found.calls, [each.name for each in found.kernels]
+        (10, ['total_k_sum'])
+        """
+        from symnet.inspect.profile import profile
+
+        return profile(self, args, kwargs, n)
+
+    @property
+    def profiled(self) -> Profile | None:
+        """Where the time of all calls went, of a function made with `profile=True`; None before a call."""
+        from symnet.inspect.profile import accumulated
+
+        return accumulated(self) if self._profiled else None
+
+    def twin_with_clocks(self) -> Function:
+        """A function of the same graph and shared variables whose code adds up its kernels' times."""
+        twin = Function.__new__(Function)
+        twin.__setstate__({**self.__getstate__(), "_profiled": True})
+        return twin
+
+    @property
+    def specialisations(self) -> list[Specialisation]:
+        """What was compiled so far for certain shapes, the oldest first.
+
+        Raises
+        ------
+        ArgumentError
+            When the function is not compiled, as by mode="reference".
+        """
+        from symnet.compile.call import CompiledExecutor
+
+        if not isinstance(self._executor, CompiledExecutor):
+            raise ArgumentError(f"{self!s} has no kernels to look at", hint='compile it with mode="default"')
+        return self._executor.specialisations
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled code stays behind: it is in the cache, or compiled again at the next call.
@@ -239,7 +296,9 @@ def function(
         True takes arguments of any dtype; None also a Python float for floatX; False nothing lossy.
     on_unused_input
         "raise" (the default, `config.on_unused_input`), "warn", or "ignore".
-    accept_inplace, rebuild_strict, profile
+    profile
+        True adds up the kernels' times in all calls, for `f.profiled`.
+    accept_inplace, rebuild_strict
         Accepted for Theano's programs.
 
     Raises
@@ -283,6 +342,7 @@ def function(
         source,
         allow_input_downcast,
         trace,
+        bool(profile),
     )
     made.asked = Asked(form.variables, update_pairs, replaced)
     for watcher in list(watchers):

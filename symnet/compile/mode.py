@@ -47,8 +47,12 @@ class Mode:
         outputs: int,
         updates: list[SharedVariable],
         name: str | None,
+        profiled: bool = False,
     ) -> Any:
-        """What runs the graph: first `arguments` inputs are the call's, first `outputs` ends the results."""
+        """What runs the graph: first `arguments` inputs are the call's, first `outputs` ends the results.
+
+        `profiled`: kernels' times are added up inside the generated code.
+        """
         if self.linker == "reference":
             from symnet.backend.reference import ReferenceExecutor
 
@@ -56,7 +60,7 @@ class Mode:
         from symnet.backend.cpu.runtime import launcher, load_program
         from symnet.compile.call import CompiledExecutor
 
-        return CompiledExecutor(graph, arguments, outputs, updates, name, load_program, launcher)
+        return CompiledExecutor(graph, arguments, outputs, updates, name, load_program, launcher, profiled)
 
     def including(self, *names: str) -> Mode:
         """This mode (Theano's programs name optimisations to include)."""

@@ -67,16 +67,15 @@ class KernelCall:
 
 @dataclass(frozen=True)
 class ContractionCall:
-    """Run a contraction `C = A * B`; `offsets` are element offsets into the buffers.
+    """Run a contraction `C = A * B`; `offsets` are element offsets into the three buffers.
 
-    The buffers are A, B, C and those that the epilogue reads.
     `plain` is the same contraction as a nest: what a person reads, and what other backends run.
     """
 
     name: str
     contraction: Contraction
-    buffers: tuple[Buffer, ...]
-    offsets: tuple[Dimension, ...]
+    buffers: tuple[Buffer, Buffer, Buffer]
+    offsets: tuple[Dimension, Dimension, Dimension]
     plain: Nest
     nodes: tuple[Apply, ...]
     phase: int = 1
@@ -217,12 +216,13 @@ class Table:
 
     First a pointer for each of `pointers`, then the arena's, that of the function that shares a task out
     among threads, that of the function that calls Python, then the length of each of `lengths`; the entry
-    writes the value of each of `slots` behind them.
+    writes the value of each of `slots` behind them. An entry that is profiled has so many words more.
     """
 
     pointers: tuple[Buffer, ...]
     lengths: tuple[Length, ...]
     slots: tuple[str, ...]
+    clocks: int = 0
 
     @property
     def arena(self) -> int:
@@ -242,6 +242,12 @@ class Table:
     @property
     def words(self) -> int:
         """The number of words."""
+        return self.clock + self.clocks
+
+    @property
+    def clock(self) -> int:
+        """The first of the words in which a profiled entry adds up: its calls, its nanoseconds, and those of
+        each kernel call in turn."""
         return self.host + 1 + len(self.lengths) + len(self.slots)
 
     def length(self, leaf: Length) -> int:
@@ -253,7 +259,7 @@ class Table:
         return self.host + 1 + len(self.lengths) + self.slots.index(name)
 
 
-def table_of(program: Program) -> Table:
+def table_of(program: Program, profiled: bool = False) -> Table:
     """The table that a program's entry reads."""
     used: dict[Buffer, None] = {}
     sizes: list[Dimension] = []
@@ -283,7 +289,7 @@ def table_of(program: Program) -> Table:
     used.update(dict.fromkeys(buffer for buffer, _ in program.outputs))
     pointers = tuple(buffer for buffer in used if buffer.kind != "arena")
     found = tuple(step.slot.name for step in program.steps if isinstance(step, SlotStep))
-    return Table(pointers, tuple(lengths), found)
+    return Table(pointers, tuple(lengths), found, 2 + len(program.calls) if profiled else 0)
 
 
 def size_expression(size: Dimension, leaf: Callable[[Any], nest.Expression]) -> nest.Expression:

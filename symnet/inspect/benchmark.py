@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Any
@@ -135,7 +134,7 @@ def benchmark(function: Function, *arguments: Any, seconds: float = 0.5, rounds:
         raise ArgumentError(f"benchmark: rounds={rounds}: at least 2 are needed to tell the spread")
     function(*arguments)
     made = _specialisation(function, arguments)
-    counted = counts(made.program, _sizes(made))
+    counted = counts(made.program, made.sizes())
     took = _rounds(function, arguments, seconds, rounds)
     flops: dict[str, int] = {}
     for each in counted:
@@ -184,14 +183,6 @@ def _guards_hold(
     found = Specialiser(executor.graph, arrays, set(), {}, made.program.slots)
     guards = [step for step in made.program.steps if isinstance(step, GuardStep)]
     return all(found.concrete(step.expression) == step.literal for step in guards)
-
-
-def _sizes(made: Specialisation) -> Callable[[str], int]:
-    """The sizes that the last run found, by slot."""
-    lease = made.lease()
-    found = {name: int(lease.table[made.table.slot(name)]) for name in made.table.slots}
-    made.give_back(lease)
-    return found.__getitem__
 
 
 def _rounds(function: Function, arguments: tuple[Any, ...], seconds: float, rounds: int) -> list[float]:

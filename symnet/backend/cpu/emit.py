@@ -7,6 +7,7 @@ is above its capacity: the slot's word and the value), 4 (Python raised when it 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -111,10 +112,13 @@ class EntryEmitter:
         self._leaf_names: dict[Any, str] = {}
         self._scalars = ScalarPrinter(module, self.builder, library_function)
         self._context = self._new_context()
+        #: Two words for a time in seconds and nanoseconds.
+        self._moment = self._stack_words(2)
 
     def emit(self) -> None:
         """All steps, then `return 0`."""
-        host_number = 0
+        host_number = kernel_number = 0
+        started = before = self._time()
         for number, step in enumerate(self.program.steps):
             if isinstance(step, SlotStep):
                 self._slot(step)
@@ -129,7 +133,35 @@ class EntryEmitter:
                 host_number += 1
             else:
                 self._contraction(step)
+            if isinstance(step, KernelCall | ContractionCall) and before is not None:
+                # Up to a kernel's end everything since the one before it counts as its time.
+                now = self._time()
+                self._add_to_clock(2 + kernel_number, self.builder.sub(now, before))
+                before, kernel_number = now, kernel_number + 1
+        if before is not None:
+            self._add_to_clock(0, _INT64(1))
+            self._add_to_clock(1, self.builder.sub(self._time(), started))
         self.builder.ret(_INT32(0))
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def _time(self) -> ir.Value | None:
+        """Nanoseconds of a clock that only goes forward; None where the entry is not profiled."""
+        if not self.table.clocks:
+            return None
+        name = "clock_gettime"
+        read = self.module.globals.get(name)
+        if read is None:
+            read = ir.Function(self.module, ir.FunctionType(_INT32, [_INT32, _POINTER]), name)
+        self.builder.call(read, [_INT32(time.CLOCK_MONOTONIC), self._moment])
+        seconds, rest = (
+            self.builder.load(self._at(self.builder, self._moment, place), typ=_INT64) for place in (0, 1)
+        )
+        return self.builder.add(self.builder.mul(seconds, _INT64(10**9)), rest)
+
+    def _add_to_clock(self, number: int, value: ir.Value) -> None:
+        place = self._word(self.table.clock + number)
+        self.builder.store(self.builder.add(self.builder.load(place, typ=_INT64), value), place)
 
     # --- words and pointers --------------------------------------------------------------------
 
@@ -262,9 +294,10 @@ class EntryEmitter:
         if step.name in self.addresses:
             self._run(step.name, [*pointers, *offsets, *parameters, self.function.args[1]])
             return
+        kind = ir.FloatType() if step.contraction.dtype == "float32" else ir.DoubleType()
         moved = [
-            self.builder.gep(pointer, [offset], source_etype=ir.IntType(8 * ITEM_BYTES[buffer.dtype]))
-            for pointer, offset, buffer in zip(pointers, offsets, step.buffers, strict=True)
+            self.builder.gep(pointer, [offset], source_etype=kind)
+            for pointer, offset in zip(pointers, offsets, strict=True)
         ]
         split = split_contraction(step.contraction, self.machine, capacities(self.program))
         if split is None:
@@ -301,10 +334,13 @@ class EntryEmitter:
         most = max((len(call.buffers) + _parameters(call) for call in self.program.calls), default=0)
         layouts = (sum(1 + 2 * len(v.shape) for v in step.views) for step in self.program.host_steps)
         count = max(most + 1 + STATUS_WORDS, *layouts, 0)
-        context = self.builder.alloca(ir.ArrayType(_INT64, count))
+        return self._stack_words(count)
+
+    def _stack_words(self, count: int) -> ir.Value:
+        words = self.builder.alloca(ir.ArrayType(_INT64, max(1, count)))
         # llvmlite types a stack slot by what it holds; all else here is an opaque pointer.
-        context.type = _POINTER
-        return context
+        words.type = _POINTER
+        return words
 
     @staticmethod
     def _at(builder: ir.IRBuilder, context: ir.Value, number: int) -> ir.Value:

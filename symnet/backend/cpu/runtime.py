@@ -42,7 +42,10 @@ def load_program(program: Program, table: Table) -> Loaded:
     key = None
     if config.cache:
         key = cache.key(
-            ["cpu", cache.emitter_fingerprint(), f"fastmath {config.fastmath}", describe_program(program)]
+            [
+                *("cpu", cache.emitter_fingerprint(), f"fastmath {config.fastmath}"),
+                *(f"clocks {table.clocks}", describe_program(program)),
+            ]
         )
         found = cache.load(key)
         if found is not None:
