@@ -7,11 +7,11 @@ that shapes are refused with the user's line, and afterwards its results are hel
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 
+from symnet.compile.locks import Locks
 from symnet.compile.shared import SharedVariable
 from symnet.errors import IndexingError, ShapeError, SymnetError
 from symnet.graph.dims import Unknown
@@ -97,15 +97,15 @@ class ReferenceExecutor:
         self.outputs = graph.outputs[:outputs]
         self.update_values = graph.outputs[outputs:]
         self.updates = updates
+        containers = {each.container for each in self.shared}
+        self._locks = Locks([each.lock for each in sorted(containers, key=lambda each: each.order)])
         self.order = graph.toposort()
         self.kernels: list[Any] = []
         self.report: dict[str, Any] = {"mode": "reference", "nodes": len(self.order)}
 
     def run(self, values: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
         """The outputs; shared variables are updated only after everything was computed."""
-        with ExitStack() as locks:
-            for variable in sorted(self.shared, key=lambda each: each.container.order):
-                locks.enter_context(variable.container.lock)
+        with self._locks:
             known: dict[Variable, np.ndarray[Any, Any]] = dict(zip(self.arguments, values, strict=True))
             for variable in self.shared:
                 known[variable] = variable.container.array

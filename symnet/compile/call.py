@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 
 from symnet.compile.debug import tell_kernels
 from symnet.compile.host import HostCalls
-from symnet.compile.locks import FUNCTION, new_lock
+from symnet.compile.locks import FUNCTION, Locks, new_lock
 from symnet.compile.lower import lower
 from symnet.compile.memory import plan_memory
 from symnet.compile.plan import STATUS_WORDS, FreeLeases, ListedLeases, lease_words
@@ -293,7 +292,9 @@ class CompiledExecutor:
         self.name = name
         self.profiled = profiled
         self.shared = [each for each in graph.inputs[arguments:] if isinstance(each, SharedVariable)]
-        self._locked = sorted({each.container for each in self.shared}, key=lambda c: c.order)
+        containers = {each.container for each in self.shared}
+        self._locked = sorted(containers, key=lambda each: each.order)
+        self._locks = Locks([each.lock for each in self._locked])
         self._updated = [each.container for each in updates]
         self._by_shapes: dict[tuple[tuple[int, ...], ...], list[Specialisation]] = {}
         self._kept: list[tuple[Any, Specialisation]] = []
@@ -332,9 +333,7 @@ class CompiledExecutor:
 
     def run(self, values: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
         """The results for argument arrays; shared variables are updated."""
-        with ExitStack() as locks:
-            for container in self._locked:
-                locks.enter_context(container.lock)
+        with self._locks:
             arrays = [*self._apart(values), *(each.container.array for each in self.shared)]
             shapes = tuple(array.shape for array in arrays)
             tried: set[int] = set()
@@ -391,9 +390,7 @@ class CompiledExecutor:
         launcher = self._find_launcher()
         if launcher is None:
             return 0
-        with ExitStack() as locks:
-            for container in self._locked:
-                locks.enter_context(container.lock)
+        with self._locks:
             written = [each.array for each in self._updated if each.lent]
             if any(np.may_share_memory(array, value) for array in written for value in memory):
                 return 0

@@ -30,6 +30,8 @@ class Caller:
         How its results are handed back.
     executor
         What runs its graph.
+    pace
+        The seconds of a call in the latest loop of many (`symnet.compile.many`), the loop's start included.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Caller:
         self.inputs = inputs
         self.form = form
         self.executor = executor
+        self.pace = 1.0
         self._name = name
         self._source = source
         self._allow_downcast = allow_downcast

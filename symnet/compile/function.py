@@ -134,7 +134,7 @@ class Function:
     def _make_quick(self, specialisations: list[Specialisation], launcher: Any) -> None:
         """From now on calls that fit these specialisations run without Python in between."""
         if self._desk is None:
-            self._desk = Desk(launcher, self._caller, len(self.inputs))
+            self._desk = Desk(launcher, self._caller)
         for each in specialisations[self._desk.plans :]:
             self._desk.add(plan_of(each, self._executor, self._caller, launcher))
         self._call_by(self._desk.builtin)

@@ -12,6 +12,7 @@ import os
 import threading
 import weakref
 from array import array
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol
 
@@ -106,6 +107,32 @@ class ContainerLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+class Locks:
+    """Locks that are taken together, always in the same order."""
+
+    __slots__ = ("_locks",)
+
+    def __init__(self, locks: Sequence[Lock]) -> None:
+        self._locks = tuple(locks)
+
+    def __enter__(self) -> None:
+        taken = 0
+        try:
+            for lock in self._locks:
+                lock.acquire()
+                taken += 1
+        except BaseException:
+            for lock in self._locks[:taken]:
+                lock.release()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for lock in self._locks:
+            lock.release()
 
 
 _idle = threading.Condition(new_lock(WAITING))

@@ -21,8 +21,8 @@ from symnet.graph.variable import Variable
 
 #: How long the loop runs before Python may handle an interrupt, in seconds.
 _PIECE = 0.02
-#: Calls in a piece at most, and in the first one, whose time nobody knows yet.
-_MOST_CALLS, _FIRST_CALLS = 1 << 16, 1
+#: Calls in a piece at most, in the first one, and how many times as many the next one may have.
+_MOST_CALLS, _MOST_AT_FIRST, _GROWTH = 1 << 16, 256, 4
 
 
 def call_many(caller: Caller, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -44,7 +44,7 @@ def call_many(caller: Caller, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         )
     (count,) = lengths
     results = _Results(caller, count)
-    number, calls = 0, _FIRST_CALLS
+    number, calls = 0, min(_MOST_AT_FIRST, _piece(caller.pace))
     while number < count:
         started = time.perf_counter()
         done = _run_piece(caller, columns, results, number, min(count, number + calls))
@@ -56,9 +56,14 @@ def call_many(caller: Caller, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
             number += 1
             continue
         number += done
-        seconds = time.perf_counter() - started
-        calls = min(_MOST_CALLS, max(1, min(2 * done, int(done * _PIECE / max(seconds, 1e-9)))))
+        caller.pace = (time.perf_counter() - started) / done
+        calls = min(_GROWTH * calls, _piece(caller.pace))
     return caller.form.dress(results.arrays())
+
+
+def _piece(pace: float) -> int:
+    """So many calls of so many seconds make a piece."""
+    return max(1, min(_MOST_CALLS, int(_PIECE / pace)))
 
 
 def _run_piece(caller: Caller, columns: list[_Column], results: _Results, first: int, last: int) -> int:

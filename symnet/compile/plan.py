@@ -17,8 +17,9 @@ from symnet.compile import nest
 from symnet.compile.program import ContractionCall, KernelCall, Program
 
 #: Words of a desk: what all the plans of one function have in common; the plans' addresses follow.
-#: `SLOW` is what calls go to that fit no plan, `CONTENDED` those that must wait for other calls.
-RUNTIME, SLOW, CONTENDED, ARGUMENTS, PLANS, FIRST_PLAN = range(6)
+#: `SLOW` is what calls go to that fit no plan, `CONTENDED` those that must wait for others; `DEFAULTS` is
+#: where the addresses of what stands for missing arguments are, 0 for those without a constant default.
+RUNTIME, SLOW, CONTENDED, DEFAULTS, ARGUMENTS, PLANS, FIRST_PLAN = range(7)
 MOST_PLANS = 8
 
 #: Words of a plan; the names that end in _AT say at which word of it a list of records begins.

@@ -37,18 +37,21 @@ class Desk:
         How many plans were added.
     """
 
-    def __init__(self, launcher: Any, caller: Caller, arguments: int) -> None:
-        trial = self._words(launcher, caller, _tell_contended, arguments)
+    def __init__(self, launcher: Any, caller: Caller) -> None:
+        constants = [each.value if isinstance(each.value, np.ndarray) else None for each in caller.inputs]
+        defaults = Words.of([0 if each is None else id(each) for each in constants], constants)
+        trial = self._words(launcher, caller, _tell_contended, defaults)
         waiter = _Waiter(caller, launcher.builtin(trial))
-        words = self._words(launcher, caller, waiter, arguments)
+        words = self._words(launcher, caller, waiter, defaults)
         self.builtin = launcher.builtin(words)
         self._both = (trial, words)
         self.plans = 0
 
     @staticmethod
-    def _words(launcher: Any, slow: Any, contended: Any, arguments: int) -> Words:
-        words = [launcher.runtime, id(slow), id(contended), arguments, 0, *[0] * plan.MOST_PLANS]
-        return Words.of(words, [slow, contended])
+    def _words(launcher: Any, slow: Any, contended: Any, defaults: Words) -> Words:
+        words = [launcher.runtime, id(slow), id(contended), defaults.address]
+        words += [len(defaults), 0, *[0] * plan.MOST_PLANS]
+        return Words.of(words, [slow, contended, defaults])
 
     def add(self, words: Words) -> None:
         """One more plan, tried after those before it; calls that fit none of the first few are not quick."""

@@ -118,6 +118,17 @@ def test_counts_names_and_defaults():
         assert outcome(f, *given, **named) == outcome(f._caller, *given, **named)
 
 
+def test_constant_defaults_are_quick(monkeypatch):
+    x, y, z = T.dscalar("x"), T.dvector("y"), T.lscalar("z")
+    f = symnet.function([x, symnet.In(y, value=np.arange(3.0)), symnet.In(z, value=3)], x * y + z)
+    quick(f, 1.0)
+    monkeypatch.setattr(f._executor, "run", None)
+    assert f(2.0).tolist() == [3, 5, 7] and f(2.0, np.ones(3)).tolist() == [5, 5, 5]
+    assert f(1.0, np.ones(3), 1).tolist() == [2, 2, 2]
+    with pytest.raises(symnet.errors.InputTypeError, match="needs a value for input x"):
+        f()
+
+
 def test_forms_of_results():
     x = T.dvector("x")
     one = quick(symnet.function([x], x + 1), np.ones(2))

@@ -201,14 +201,15 @@ def _emit_array(module: ir.Module) -> ir.Function:
 
 
 def _emit_arguments(module: ir.Module, array: ir.Function) -> ir.Function:
-    """`int1 arguments(desk, plan, given, lease)`: fills in what a call was given; 0 when it can't."""
-    kinds = {"desk": _POINTER, "plan": _POINTER, "given": _POINTER, "lease": _POINTER}
+    """`int1 arguments(desk, plan, lease, given, count)`: fills in what a call was given; 0 when it can't."""
+    kinds = {**dict.fromkeys(("desk", "plan", "lease", "given"), _POINTER), "count": _INT64}
     code = _Code(module, "arguments", _INT1, kinds)
     code.function.linkage = "internal"
-    desk, words, given, lease = code.function.args
+    desk, words, lease, given, count = code.function.args
     builder = code.builder
     code.runtime = code.word(desk, plan.RUNTIME, _POINTER)
     other = code.block("other")
+    defaults = code.word(desk, plan.DEFAULTS, _POINTER)
     overflow = code.variable(_INT32(0))
     record = code.variable(code.as_word(code.place(words, code.word(words, plan.ARGUMENTS_AT))))
     scalars = code.place(lease, code.word(words, plan.SCALARS))
@@ -216,7 +217,9 @@ def _emit_arguments(module: ir.Module, array: ir.Function) -> ir.Function:
     with code.loop(code.word(desk, plan.ARGUMENTS)) as number:
         here = builder.inttoptr(code.read(record), _POINTER)
         inner = code.place(here, plan.ARRAY)
-        value = code.word(given, number, _POINTER)
+        values = builder.select(code.compare("<", number, count), given, defaults)
+        value = code.word(values, number, _POINTER)
+        code.go_unless(builder.not_(code.equal(value, _NULL)), other)
         kind = code.field(value, TYPE, _POINTER)
         scalar = code.place(scalars, number)
         extent = code.place(extents, builder.mul(number, _INT64(2)))
@@ -513,7 +516,7 @@ def _emit_call(module: ir.Module) -> None:
     slow, contended, failed = code.block("slow"), code.block("contended"), code.block("failed")
 
     code.go_unless(code.equal(keywords, _NULL), slow)
-    code.go_unless(code.equal(count, code.word(desk, plan.ARGUMENTS)), slow)
+    code.go_unless(code.compare("<=", count, code.word(desk, plan.ARGUMENTS)), slow)
     with code.loop(code.word(desk, plan.PLANS)) as number:
         words = code.word(desk, code.add(number, plan.FIRST_PLAN), _POINTER)
         following = code.block("following")
@@ -522,7 +525,7 @@ def _emit_call(module: ir.Module) -> None:
         code.go_unless(builder.not_(code.equal(lease, _NULL)), contended)
 
         # Arguments and shared variables: a failing check leaves nothing to undo.
-        code.go_unless(builder.call(arguments, [desk, words, given, lease]), following)
+        code.go_unless(builder.call(arguments, [desk, words, lease, given, count]), following)
         record = code.variable(code.as_word(code.place(words, code.word(words, plan.SHARED_AT))))
         with code.loop(code.word(words, plan.SHARED)):
             here = builder.inttoptr(code.read(record), _POINTER)
