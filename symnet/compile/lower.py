@@ -267,7 +267,9 @@ class Lowering:
             from symnet.compile.specialise import Slot
 
             name = f"n{len(self.program.slots)}"
-            self.program.slots[name] = Slot(name, size, np.iinfo(np.int64).max, None)
+            self.program.slots[name] = Slot(
+                name, size, np.iinfo(np.int64).max, None, frozenset(leaves_of(size, self.program.slots))
+            )
             self._slot_names[size] = name
         self._find_slot(name)
         return name

@@ -7,6 +7,8 @@ Inference", 2020, section 5.2).
 
 from __future__ import annotations
 
+import numpy as np
+
 from symnet.compile.program import (
     ALIGNMENT,
     Buffer,
@@ -67,20 +69,32 @@ def lifetimes(program: Program) -> dict[Buffer, tuple[int, int]]:
 def plan_memory(program: Program) -> None:
     """Set the offset of every arena buffer and the size of the arena."""
     lives = lifetimes(program)
-    placed: list[tuple[int, int, int, int]] = []
-    total = 0
+    placed = _Placed(len(lives))
     for buffer in sorted(lives, key=lambda each: (-bytes_of(each), lives[each][0])):
-        first, last = lives[buffer]
-        size = bytes_of(buffer)
-        neighbours = sorted(
-            (offset, end) for offset, end, begin, until in placed if begin <= last and first <= until
-        )
-        offset = 0
-        for begin, end in neighbours:
-            if offset + size <= begin:
-                break
-            offset = max(offset, end)
-        buffer.offset = offset
-        placed.append((offset, offset + size, first, last))
-        total = max(total, offset + size)
-    program.arena_bytes = total
+        buffer.offset = placed.place(bytes_of(buffer), *lives[buffer])
+    program.arena_bytes = placed.total
+
+
+class _Placed:
+    """The buffers that have a place, by offset; as arrays, since each new one is compared with all."""
+
+    def __init__(self, most: int) -> None:
+        self.total = 0
+        self._count = 0
+        #: Offset, end, first and last step.
+        self._books = np.empty((4, most), dtype=np.int64)
+
+    def place(self, size: int, first: int, last: int) -> int:
+        """The lowest offset with room beside all that live at the same time."""
+        offsets, ends, begins, untils = self._books[:, : self._count]
+        beside = (begins <= last) & (untils >= first)
+        tops = np.concatenate(([0], np.maximum.accumulate(ends[beside])))
+        gaps = offsets[beside] - tops[:-1] >= size
+        offset = int(tops[int(gaps.argmax()) if gaps.any() else -1])
+        at = int(np.searchsorted(offsets, offset))
+        books = self._books[:, : self._count + 1]
+        books[:, at + 1 :] = books[:, at:-1].copy()
+        books[:, at] = (offset, offset + size, first, last)
+        self._count += 1
+        self.total = max(self.total, offset + size)
+        return offset

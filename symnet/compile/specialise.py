@@ -83,13 +83,15 @@ class SlotLeaf:
 class Slot:
     """A size known when the function runs.
 
-    `definition` is what it is; `capacity` is the largest value that memory is planned for.
+    `definition` is what it is; `capacity` is the largest value that memory is planned for; `leaves` are
+    those that it is made of in the end.
     """
 
     name: str
     definition: Dimension
     capacity: int
     key: AxisKey | None
+    leaves: frozenset[Any]
 
     @property
     def size(self) -> Size:
@@ -150,7 +152,7 @@ def leaves_of(dimension: Dimension, slots: dict[str, Slot]) -> set[Any]:
     found: set[Any] = set()
     for leaf in dims.leaves(dimension):
         if isinstance(leaf, SlotLeaf):
-            found |= leaves_of(slots[leaf.name].definition, slots)
+            found |= slots[leaf.name].leaves
         else:
             found.add(leaf)
     return found
@@ -226,6 +228,8 @@ class Specialiser:
         self.found = Sizes(slots=slots or {})
         self._context = _Context(self)
         self._positions: dict[Apply, int] = {}
+        self._slot_of: dict[Dimension, Slot] = {}
+        self._slot_values: dict[str, int | None] = {}
 
     def run(self) -> Sizes:
         """The sizes of every variable of the graph.
@@ -271,7 +275,7 @@ class Specialiser:
             if isinstance(found, Length):
                 return int(self.arrays[found.position].shape[found.axis])
             if isinstance(found, SlotLeaf):
-                value = self.concrete(self.found.slots[found.name].definition)
+                value = self._slot_value(found.name)
                 if value is None:
                     raise _Unavailable
                 return value
@@ -282,10 +286,24 @@ class Specialiser:
         except _Unavailable:
             return None
 
+    def _slot_value(self, name: str) -> int | None:
+        """A slot's value; of slots that were handed in the earlier first, so that nothing goes deep."""
+        values = self._slot_values
+        if name not in values:
+            for each, slot in self.found.slots.items():
+                if each not in values:
+                    values[each] = self.concrete(slot.definition)
+                if each == name:
+                    break
+        return values[name]
+
     def new_slot(self, definition: Dimension, capacity: int, key: AxisKey | None) -> Slot:
         """A new slot."""
-        slot = Slot(f"n{len(self.found.slots)}", definition, capacity, key)
+        leaves = frozenset(leaves_of(definition, self.found.slots))
+        slot = Slot(f"n{len(self.found.slots)}", definition, capacity, key, leaves)
         self.found.slots[slot.name] = slot
+        self._slot_of.setdefault(definition, slot)
+        self._slot_values[slot.name] = self.concrete(definition)
         return slot
 
     def count_slot(self, node: Apply, bound: Dimension) -> Dimension:
@@ -360,9 +378,9 @@ class Specialiser:
         if now is not None and key not in self.dynamic and not self._follows_a_slot(length):
             self.found.guards.append(Guard(length, now, key))
             return now
-        for slot in self.found.slots.values():
-            if slot.definition == length:
-                return slot.size
+        known = self._slot_of.get(length)
+        if known is not None:
+            return known.size
         if now is not None:
             capacity = _round_up(now)
         else:

@@ -258,10 +258,14 @@ def subtensor_of_all(operands: Sequence[Expression]) -> Expression:
     return operands[0]
 
 
+#: Of more parts of one result than this, each would be computed apart, through all that it depends on.
+_MOST_PARTS = 8
+
+
 def _only_sliced(variable: Variable, graph: FunctionGraph) -> bool:
-    return all(
-        user is not None and isinstance(user.op, Subtensor) and position == 0
-        for user, position in graph.clients[variable]
+    users = graph.clients[variable]
+    return len(users) <= _MOST_PARTS and all(
+        user is not None and isinstance(user.op, Subtensor) and position == 0 for user, position in users
     )
 
 
@@ -273,13 +277,18 @@ def _only_sliced(variable: Variable, graph: FunctionGraph) -> bool:
 def subtensor_of_entries(
     subtensor: Subtensor, parts: Sequence[Expression], out: Expression, graph: FunctionGraph
 ) -> Expression:
-    """f(x, 2)[i] is f(x[i], 2), where nothing else uses f(x, 2)."""
+    """f(x, 2)[i] is f(x[i], 2), where nothing else uses f(x, 2).
+
+    Not where x is a part already: in a chain of parts and functions each part would pass all the functions.
+    """
     whole, *indices = parts
     node = whole.owner
     if node is None or not isinstance(node.op, Elementwise) or not _only_sliced(whole, graph):
         return None
     shaping = [each for each in node.inputs if each.ndim]
     if len(shaping) != 1 or shaping[0].broadcastable != whole.broadcastable:
+        return None
+    if shaping[0].owner is not None and isinstance(shaping[0].owner.op, Subtensor):
         return None
     operands = [subtensor(each, *indices) if each.ndim else each for each in node.inputs]
     replacement = node.op(*operands)

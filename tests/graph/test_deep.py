@@ -52,6 +52,22 @@ def shapes(x: Any, length: int) -> Any:
     return (y * filled).sum()
 
 
+def parts(x: Any, length: int) -> Any:
+    """A part of a function of a part …"""
+    y = x
+    for _ in range(length):
+        y = T.exp(y[1:])
+    return y.sum()
+
+
+def entries(x: Any, length: int) -> Any:
+    """Many entries of what is computed in many steps."""
+    y = x
+    for _ in range(length):
+        y = T.tanh(y)
+    return sum(y[number] for number in range(length))
+
+
 def rewritten(expression: Any, length: int, differentiated: bool = True) -> tuple[int, RewriteReport, int]:
     """How many nodes there were, the report, and how many inputs were replaced."""
     x = vector("x")
@@ -73,7 +89,7 @@ def rewritten(expression: Any, length: int, differentiated: bool = True) -> tupl
     return nodes, report, rewired
 
 
-@pytest.mark.parametrize("expression", [chain, wide_sum, diamonds, shapes])
+@pytest.mark.parametrize("expression", [chain, wide_sum, diamonds, shapes, parts, entries])
 def test_tries_and_changes_grow_with_the_nodes(expression: Any) -> None:
     counts = []
     for length in (100, 400):
