@@ -36,6 +36,8 @@ HEADINGS = {
 }
 UNITS = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (float("inf"), 1.0, "s"))
 FEW = 4
+IN_FULL = ("step", "map", "compile")
+MEMORY = "the most memory that such a process held, and how much of it above the import"
 MARKS = ("<!-- benchmarks -->", "<!-- end of benchmarks -->")
 
 
@@ -95,12 +97,32 @@ def rows_of(found: dict) -> dict[str, list[list[str]]]:
         head = _head(found["systems"], chosen)
         rows = [_row(name, line, names, head, found.get("limits")) for name, line in chosen.items()]
         tables[HEADINGS[family]] = [head, *rows]
+        if family == "compile":
+            tables[MEMORY] = [[*head[: len(names) + 1], "least peer / symnet"], *_memory_rows(chosen, names)]
     return tables
+
+
+def _memory_rows(lines: dict[str, dict], names: list[str]) -> list[list[str]]:
+    rows = []
+    for name, line in lines.items():
+        held = {system: took["bytes"] for system, took in line["systems"].items() if "bytes" in took}
+        cells = [name.replace("compile/", "memory/")]
+        for system in names:
+            took = line["systems"].get(system, {})
+            shown = f"{held[system] / 2**20:.0f}, +{took['grown'] / 2**20:.0f} MiB" if system in held else "–"
+            cells.append(shown)
+        peers = [most for system, most in held.items() if system != OURS]
+        cells.append(f"{min(peers) / held[OURS]:.2f}" if peers and OURS in held else "")
+        rows.append(cells)
+    return rows
 
 
 def table(found: dict) -> str:
     """All lines as text, by what is measured."""
-    parts = [f"{heading}: least / median\n{_aligned(rows)}" for heading, rows in rows_of(found).items()]
+    parts = [
+        f"{heading}{': least / median' if heading != MEMORY else ''}\n{_aligned(rows)}"
+        for heading, rows in rows_of(found).items()
+    ]
     return "\n\n".join(parts)
 
 
@@ -109,14 +131,17 @@ def markdown(found: dict, short: bool = False) -> str:
     parts = []
     families = families_of(found["workloads"])
     for heading, rows in rows_of(found).items():
+        if heading == MEMORY:
+            parts.append(_markdown(heading, rows))
+            continue
         family = next(name for name, text in HEADINGS.items() if text == heading)
-        if not short or len(families[family]) <= FEW or family in ("step", "map", "compile"):
+        if not short or len(families[family]) <= FEW or family in IN_FULL:
             parts.append(_markdown(f"{heading} (least / median)", rows))
     if short:
         rows = [
             [family, *_summary(family, lines)]
             for family, lines in families.items()
-            if len(lines) > FEW and family not in ("step", "map", "compile")
+            if len(lines) > FEW and family not in IN_FULL
             if any("ratio" in line for line in lines.values())
         ]
         head = ["", "workloads", "fastest peer / symnet: mean", "least", "most"]
@@ -202,9 +227,8 @@ def _row(name: str, line: dict, names: list[str], head: list[str], limits: dict 
         shown = f"{_digits(took['least'] * scale)} / {_digits(took['median'] * scale)} {unit}"
         if took.get("form") not in (None, "", "eager", "jit"):
             shown += f" ({took['form']})"
-        if "grown" in took:
-            shown += f", +{took['grown'] / 2**20:.0f}"
-            shown += f" of {took['bytes'] / 2**20:.0f} MiB" if "bytes" in took else " MiB"
+        if "grown" in took and "bytes" not in took:  # where there is no table of memory
+            shown += f", +{took['grown'] / 2**20:.0f} MiB"
         cells.append(shown)
     ratio = line.get("ratio")
     if ratio:

@@ -52,6 +52,7 @@ def test_symnet_alone(tmp_path):
     assert found["limits"]["flops"] > 1e8
     # Forward and by the weights in both layers, by the inputs in the second; multiply-adds are two.
     assert lines["step/shallow/10"]["counted"]["flops"] == 2 * 10 * (2 * 784 * 100 + 3 * 100 * 10)
+    assert f"{memory['bytes'] / 2**20:.0f}, +{memory['grown'] / 2**20:.0f} MiB" in done.stdout
     assert "GFLOP/s" in done.stdout and "(flops)" in done.stdout
 
 
