@@ -50,6 +50,7 @@ COMPILED_DTYPES = frozenset((nest.BOOL, *nest.FLOATS, *nest.INTEGERS))
 Rule = Callable[["Lowering", Apply], None]
 Pointwise = Callable[["Lowering", Apply, Sequence[Expression], NestBuilder], Expression]
 ViewRule = Callable[["Lowering", Apply, View], View | None]
+Writer = Callable[["Lowering", Apply, View], bool]
 
 #: Ops with kernels of their own: what makes the kernel.
 KERNEL_RULES: dict[type[Op], Rule] = {}
@@ -59,6 +60,8 @@ POINTWISE_RULES: dict[type[Op], Pointwise] = {}
 VIEW_RULES: dict[type[Op], ViewRule] = {}
 #: Ops whose operands are tested first, so that what computes their value can't fail.
 PREPARATIONS: dict[type[Op], Rule] = {}
+#: Pointwise ops that store all of their result in a way of their own (False where this node has none).
+WRITERS: dict[type[Op], Writer] = {}
 #: For ops with kernels: the operands that must lie in a buffer (others may be computed on the way).
 BUFFER_OPERANDS: dict[type[Op], Callable[[Apply], Sequence[int]]] = {}
 
@@ -105,6 +108,17 @@ def preparation(*ops: type[Op]) -> Callable[[Rule], Rule]:
     def register(rule: Rule) -> Rule:
         for op in ops:
             PREPARATIONS[op] = rule
+        return rule
+
+    return register
+
+
+def writer(*ops: type[Op]) -> Callable[[Writer], Writer]:
+    """Register a way of storing all of an op's result that beats storing entry after entry."""
+
+    def register(rule: Writer) -> Writer:
+        for op in ops:
+            WRITERS[op] = rule
         return rule
 
     return register
@@ -394,7 +408,9 @@ class Lowering:
         from symnet.compile.lower_elementwise import write_entries
 
         destination = self.allocate(variable)
-        write_entries(self, variable, destination)
+        write = None if variable.owner is None else find(WRITERS, variable.owner.op)
+        if write is None or not write(self, variable.owner, destination):
+            write_entries(self, variable, destination)
 
     def run(self) -> Program:
         """The whole program."""

@@ -1,7 +1,8 @@
 """Random draws: takes a state and a size, hands on draws computed where they are needed.
 
 A draw is a function of the state and of the element's number, so a mask that one kernel reads lies in
-no memory. `symnet.ops.philox` says which number belongs to which element.
+no memory. Draws that are stored go by fours, which share a block of the generator. `symnet.ops.philox`
+says which number belongs to which element.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from collections.abc import Sequence
 from symnet.compile import library, nest
 from symnet.compile.builder import NestBuilder
 from symnet.compile.fusion import COSTS, demands
-from symnet.compile.lower import Lowering, contiguous_strides, kernel_rule, pointwise_rule
+from symnet.compile.lower import Lowering, contiguous_strides, kernel_rule, pointwise_rule, writer
 from symnet.compile.lower_elementwise import operand_indices
 from symnet.compile.nest import BOOL, INDEX, Expression, Literal
 from symnet.compile.program import View
 from symnet.errors import ArgumentError
+from symnet.graph import dims
+from symnet.graph.dims import Dimension
 from symnet.graph.variable import Apply, Variable
 from symnet.ops.random import Permutation, RandomDraw
 
@@ -49,25 +52,81 @@ def _state(lowering: Lowering, state: Variable, builder: NestBuilder) -> list[Ex
 def _draw(
     lowering: Lowering, node: Apply, indices: Sequence[Expression], builder: NestBuilder
 ) -> Expression:
-    op = node.op
-    assert isinstance(op, RandomDraw)
     state = _state(lowering, node.inputs[0], builder)
     place: Expression = Literal(INDEX, 0)
     for index, stride in zip(
         indices, contiguous_strides(lowering.shape(node.outputs[0])), strict=True
     ):
         place = nest.add(place, nest.multiply(index, builder.size(stride)))
-    element = nest.cast(place, "uint64")
-    if op.distribution in ("uniform", "normal"):
-        return library.call(f"{op.distribution}_{op.dtype}", *state, element)
-    first, second = (
+    parameters = [
         lowering.value(each, operand_indices(lowering, each, indices), builder)
         for each in node.inputs[2:]
-    )
+    ]
+    return _drawn(lowering, node, state, nest.cast(place, "uint64"), parameters, builder)
+
+
+def _drawn(
+    lowering: Lowering,
+    node: Apply,
+    state: Sequence[Expression],
+    element: Expression,
+    parameters: Sequence[Expression],
+    builder: NestBuilder,
+) -> Expression:
+    """The draw of an element, given its number."""
+    op = node.op
+    assert isinstance(op, RandomDraw)
+    if op.distribution in ("uniform", "normal"):
+        return library.call(f"{op.distribution}_{op.dtype}", *state, element)
+    first, second = parameters
     if op.checked:
-        _check(lowering, node, first, second, place, builder)
+        _check(lowering, node, first, second, nest.cast(element, INDEX), builder)
     make = _binomial if op.distribution == "binomial" else _integer
     return nest.cast(make(state, element, first, second, builder), op.dtype)
+
+
+@writer(RandomDraw)
+def _write_draws(lowering: Lowering, node: Apply, destination: View) -> bool:
+    """Four neighbours at a time: what they have in common is computed once, as LLVM sees."""
+    if any(length != 1 for each in node.inputs[2:] for length in each.type.shape):
+        return False
+    count = dims.multiply(*destination.shape)
+    rest = dims.apply("mod", count, 4)
+    whole, blocks = dims.subtract(count, rest), dims.floor_divide(count, 4)
+    if blocks != 0:
+        _write_blocks(lowering, node, destination, 0, blocks, 4)
+    if rest != 0:
+        _write_blocks(lowering, node, destination, whole, 1, rest)
+    return True
+
+
+def _write_blocks(
+    lowering: Lowering, node: Apply, target: View, first: Dimension, blocks: Dimension, each: Dimension
+) -> None:
+    """A kernel for some blocks of so many draws, from a place on; the draws of many are written out."""
+    builder = lowering.builder()
+    flat = View(target.buffer, dims.add(target.offset, first), (4, 1), ())
+    state = _state(lowering, node.inputs[0], builder)
+    zeros = [[Literal(INDEX, 0)] * parameter.ndim for parameter in node.inputs[2:]]
+    parameters = [
+        lowering.value(parameter, indices, builder)
+        for parameter, indices in zip(node.inputs[2:], zeros, strict=True)
+    ]
+    with builder.loop(blocks, "block", parallel=True, vector=True) as block:
+        number = nest.add(nest.multiply(block, 4), builder.size(first))
+
+        def store(word: Expression) -> None:
+            element = nest.call("bitwise_or", nest.cast(number, "uint64"), nest.cast(word, "uint64"))
+            value = _drawn(lowering, node, state, element, parameters, builder)
+            builder.store(flat, [block, word], value)
+
+        if each == 4:
+            for word in range(4):
+                store(Literal(INDEX, word))
+        else:
+            with builder.loop(each, "word") as last:
+                store(last)
+    lowering.add_kernel(builder, [node], "draw")
 
 
 def _binomial(

@@ -98,3 +98,19 @@ def test_a_mask_that_several_kernels_read_is_drawn_once():
     assert sums.sum() == products[0].sum()
     draws = [k for k in run._executor.kernels if any("binomial" in str(n.op) for n in k.nodes)]
     assert len(draws) == 1
+
+
+@pytest.mark.parametrize("shape", [(1,), (3,), (4,), (7, 5), (2, 3, 4)])
+def test_draws_that_are_stored_go_by_fours(shape):
+    """The rest that fills no block too, and with a length that is only known when it is called."""
+    state, n = T.lvector(), T.lscalar()
+    parameters = {"uniform": (), "normal": (), "binomial": (2, 0.25), "random_integers": (-2, 7)}
+    outputs, kinds = [], {"binomial": "int8", "random_integers": "int64"}
+    for distribution, given in parameters.items():
+        for size in (T.constant(np.array(shape)), T.stack([n, *shape[1:]])):
+            kind = kinds.get(distribution, "float64")
+            outputs.append(draw(distribution, state, size, len(shape), kind, *given))
+    calls = [[np.array(numbers), shape[0] + more] for numbers in STATES for more in (0, 2)]
+    run = hold_to_numpy([state, n], outputs, *calls, rtol=1e-14, atol=1e-14)
+    stems = [call.kernel.name.split("k_")[1].split("_")[0] for call in run._executor._latest.program.calls]
+    assert set(stems) == {"draw"}
