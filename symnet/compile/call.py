@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from symnet.compile.debug import tell_kernels
+from symnet.compile.epilogue import fuse_epilogues
 from symnet.compile.host import HostCalls
 from symnet.compile.locks import FUNCTION, Locks, new_lock
 from symnet.compile.lower import lower
@@ -503,6 +504,7 @@ class CompiledExecutor:
                 return each
         name = _identifier(self.name)
         program = lower(self.graph, self.arguments, self.outputs, self.updates, sizes, name)
+        fuse_epilogues(program)
         share_kernels(program)
         plan_memory(program)
         made = Specialisation(program, table_of(program, self.profiled), self._load, dynamic, self.arguments)

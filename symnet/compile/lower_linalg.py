@@ -6,32 +6,35 @@ import contextlib
 from collections.abc import Sequence
 
 from symnet.compile import nest
-from symnet.compile.contraction import Contraction
+from symnet.compile.contraction import OLD, PRODUCT, Contraction
 from symnet.compile.contraction import Dimension as Axis
 from symnet.compile.lower import Lowering, kernel_rule
 from symnet.compile.nest import INDEX, Expression, Literal
-from symnet.compile.program import Buffer, ContractionCall, View, source_comment
+from symnet.compile.program import ContractionCall, View, source_comment
 from symnet.graph.dims import Dimension
 from symnet.graph.variable import Apply
 from symnet.ops.linalg import BatchedDot, Dot
-
-_OFFSETS = ("a0", "b0", "c0")
 
 
 def plain_nest(contraction: Contraction, name: str, comments: Sequence[str]) -> nest.Nest:
     """A contraction as a loop nest: the loops in order, a scalar that adds up, one store.
 
-    Its sizes are the offsets of A, B and C, then the contraction's parameters.
+    Its buffers are A, B, C and those that the epilogue reads; its sizes are an offset into each, then the
+    contraction's parameters.
     """
     dtype = contraction.dtype
+    epilogue = contraction.epilogue
+    dtypes = () if epilogue is None else epilogue.dtypes
+    further = [f"d{n}" for n in range(contraction.others)]
+    offsets = [f"{buffer}0" for buffer in "abc"] + [f"{buffer}_0" for buffer in further]
 
     def size(value: int | str) -> Expression:
         return Literal(INDEX, value) if isinstance(value, int) else nest.Name(INDEX, value)
 
-    def place(offset: str, which: str, indices: dict[str, Expression]) -> Expression:
-        result: Expression = nest.Name(INDEX, offset)
+    def place(array: int) -> Expression:
+        result: Expression = nest.Name(INDEX, offsets[array])
         for axis in contraction.dimensions:
-            stride = getattr(axis, which)
+            stride = axis.strides[array]
             if stride != 0:
                 result = nest.add(result, nest.multiply(indices[axis.name], size(stride)))
         return result
@@ -43,18 +46,27 @@ def plain_nest(contraction: Contraction, name: str, comments: Sequence[str]) -> 
     }
     product = nest.call(
         "mul",
-        nest.Load(dtype, "a", place("a0", "a", indices)),
-        nest.Load(dtype, "b", place("b0", "b", indices)),
+        nest.Load(dtype, "a", place(0)),
+        nest.Load(dtype, "b", place(1)),
     )
-    body: tuple[nest.Statement, ...] = (nest.Accumulate("total", "add", product),)
+    total = "total" if epilogue is None else PRODUCT
+    body: tuple[nest.Statement, ...] = (nest.Accumulate(total, "add", product),)
     for axis in reversed(summed):
         body = (nest.For(f"i_{axis.name}", size(axis.extent), body),)
-    target = place("c0", "c", indices)
-    result: Expression = nest.Name(dtype, "total")
+    target = place(2)
+    result: Expression = nest.Name(dtype, total)
+    made: tuple[nest.Statement, ...] = ()
     if contraction.accumulate:
         result = nest.call("add", nest.Load(dtype, "c", target), result)
+    if epilogue is not None:
+        if epilogue.reads_target:
+            made = (nest.Let(OLD, nest.Load(dtype, "c", target)),)
+        for n, (buffer, each) in enumerate(zip(further, epilogue.dtypes, strict=True)):
+            made += (nest.Let(f"x{n}", nest.Load(each, buffer, place(3 + n))),)
+        made += epilogue.statements
+        result = epilogue.value
     zero = Literal(dtype, 0.0 if dtype in nest.FLOATS else 0)
-    body = (nest.Declare("total", zero), *body, nest.Store("c", target, result))
+    body = (nest.Declare(total, zero), *body, *made, nest.Store("c", target, result))
     for position, axis in enumerate(reversed(kept)):
         outermost = position == len(kept) - 1
         body = (nest.For(f"i_{axis.name}", size(axis.extent), body, parallel=outermost),)
@@ -62,16 +74,17 @@ def plain_nest(contraction: Contraction, name: str, comments: Sequence[str]) -> 
         nest.BufferParameter("a", dtype, False),
         nest.BufferParameter("b", dtype, False),
         nest.BufferParameter("c", dtype, True),
+        *(nest.BufferParameter(each, of, False) for each, of in zip(further, dtypes, strict=True)),
     )
-    return nest.Nest(name, buffers, (*_OFFSETS, *contraction.parameters), body, tuple(comments))
+    return nest.Nest(name, buffers, (*offsets, *contraction.parameters), body, tuple(comments))
 
 
 def axis_of(
     lowering: Lowering, name: str, extent: Dimension, a: Dimension, b: Dimension, c: Dimension
 ) -> Axis:
     """One index of a contraction; what is not a literal becomes a size of the kernel."""
-    lengths = (each if isinstance(each, int) else lowering.slot_name(each) for each in (extent, a, b, c))
-    return Axis(name, *lengths)
+    lengths = [each if isinstance(each, int) else lowering.slot_name(each) for each in (extent, a, b, c)]
+    return Axis(name, lengths[0], lengths[1], lengths[2], lengths[3])
 
 
 def add_contraction(
@@ -93,7 +106,7 @@ def add_contraction(
             lowering.slot_name(view.offset)
     if dtype in nest.FLOATS:
         contraction = Contraction(dtype, tuple(axes), accumulate)
-        buffers: tuple[Buffer, Buffer, Buffer] = (a.buffer, b.buffer, c.buffer)
+        buffers = (a.buffer, b.buffer, c.buffer)
         plain = plain_nest(contraction, name, comments)
         offsets = (a.offset, b.offset, c.offset)
         lowering.program.steps.append(

@@ -67,15 +67,16 @@ class KernelCall:
 
 @dataclass(frozen=True)
 class ContractionCall:
-    """Run a contraction `C = A * B`; `offsets` are element offsets into the three buffers.
+    """Run a contraction `C = A * B`; `offsets` are element offsets into the buffers.
 
+    The buffers are A, B, C and those that the epilogue reads.
     `plain` is the same contraction as a nest: what a person reads, and what other backends run.
     """
 
     name: str
     contraction: Contraction
-    buffers: tuple[Buffer, Buffer, Buffer]
-    offsets: tuple[Dimension, Dimension, Dimension]
+    buffers: tuple[Buffer, ...]
+    offsets: tuple[Dimension, ...]
     plain: Nest
     nodes: tuple[Apply, ...]
     phase: int = 1

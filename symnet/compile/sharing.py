@@ -25,7 +25,9 @@ def share_kernels(program: Program) -> None:
             if same is not step.kernel:
                 program.steps[position] = replace(step, kernel=same)
         elif isinstance(step, ContractionCall):
-            first = contractions.setdefault(step.contraction, step)
+            # An epilogue's literals are told apart by their text, as below.
+            key = step.contraction, repr(step.contraction.epilogue)
+            first = contractions.setdefault(key, step)
             if first is not step:
                 program.steps[position] = replace(step, name=first.name, plain=first.plain)
 

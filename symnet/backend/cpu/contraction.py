@@ -43,20 +43,22 @@ def contraction_units(contraction: Contraction, machine: Machine) -> int | None:
 def emit_contraction(
     module: ir.Module, name: str, contraction: Contraction, machine: Machine
 ) -> ir.Function:
-    """Add function `name` to `module`: `void(T* A, T* B, T* C, i64 parameters..., i64 first, i64 last)`.
+    """Add function `name` to `module`: `void(T* A, T* B, T* C, ..., i64 parameters..., i64 first, i64 last)`.
 
-    The run-time parameters follow in the order of `contraction.parameters`. Of `contraction_units` the
-    function does those from `first` to before `last`, each to the same bits whatever the range; where
-    those are None it does everything. A and B are only read, and C overlaps neither. No memory is touched
-    but the elements that the indices name. Sums are taken in an order that depends on the contraction and
-    the machine only, so results repeat; NaN and infinity go through as in any order of summation.
+    The arrays that the epilogue reads follow C, and the run-time parameters in the order of
+    `contraction.parameters`. Of `contraction_units` the function does those from `first` to before `last`,
+    each to the same bits whatever the range; where those are None it does everything. All but C are only
+    read, and C overlaps none of them. No memory is touched but the elements that the indices name. Sums are
+    taken in an order that depends on the contraction and the machine only, so results repeat; NaN and
+    infinity go through as in any order of summation.
     """
     plan = plan_contraction(contraction, machine)
     pointer = ir.PointerType()
-    arguments = [pointer] * 3 + [INDEX] * (len(contraction.parameters) + 2)
+    labels = ["a", "b", "c", *(f"x{n}" for n in range(contraction.others))]
+    arguments = [pointer] * len(labels) + [INDEX] * (len(contraction.parameters) + 2)
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     function.attributes.add("nounwind")
-    for argument, label in zip(function.args[:3], "abc", strict=True):
+    for argument, label in zip(function.args[: len(labels)], labels, strict=True):
         argument.name = label
         argument.add_attribute("noalias")
     function.args[-2].name, function.args[-1].name = "first", "last"
@@ -71,15 +73,10 @@ class _Emitter(TileEmitter):
     """Writes one plan out: the loops round the tiles, and the tiles in them."""
 
     def emit(self) -> None:
-        vectors = self.emit_vectors
-        a, b, c = self.function.args[:3]
+        a, b, *others = self.arrays
         if self.plan.swapped:
             a, b = b, a
-        pointers = [
-            vectors.at(pointer, offset)
-            for pointer, offset in zip((a, b, c), self.plan.offsets, strict=True)
-        ]
-        self._nest(0, pointers)
+        self._nest(0, self._moved([a, b, *others], self.plan.offsets))
 
     # -- loops round the tile --------------------------------------------------------------------
 
@@ -89,7 +86,7 @@ class _Emitter(TileEmitter):
         if level == plan.pack_level and not self.packed:
             self.packed = True
             panel = self._pack(pointers[1])
-            self._nest(level, [pointers[0], panel, pointers[2]])
+            self._nest(level, [pointers[0], panel, *pointers[2:]])
             self.packed = False
             return
         if level == len(plan.loops):
@@ -117,12 +114,9 @@ class _Emitter(TileEmitter):
     def _at_first(self, loop: Loop, pointers: Pointers) -> Pointers:
         """The pointers moved to the first unit asked for."""
         vectors = self.emit_vectors
-        moved = vectors.multiply(self.first, loop.size)
+        skipped = vectors.multiply(self.first, loop.size)
         strides = self._strides(loop.dimension)
-        return [
-            vectors.at(pointer, vectors.multiply(moved, stride))
-            for pointer, stride in zip(pointers, strides, strict=True)
-        ]
+        return self._moved(pointers, [vectors.multiply(skipped, stride) for stride in strides])
 
     def _shared(self, loop: Loop) -> list[tuple[int, Count, ir.Value | None]]:
         """The stretches of a loop from the first to before the last unit asked for."""
@@ -169,6 +163,7 @@ class _Emitter(TileEmitter):
         body: Callable[[Pointers], None],
     ) -> Pointers:
         """Loop `count` times, moving the pointers by `size` indices of a dimension each time."""
+        vectors = self.emit_vectors
         strides = self._strides(name)
         moving = [n for n, stride in enumerate(strides) if stride != 0]
 
@@ -177,10 +172,10 @@ class _Emitter(TileEmitter):
             for n, pointer in zip(moving, carried, strict=True):
                 inside[n] = pointer
             body(inside)
-            vectors = self.emit_vectors
-            return [vectors.at(inside[n], vectors.multiply(size, strides[n])) for n in moving]
+            ended = self._moved(inside, [vectors.multiply(size, stride) for stride in strides])
+            return [ended[n] for n in moving]
 
-        ended = self.emit_vectors.loop(count, [pointers[n] for n in moving], once)
+        ended = vectors.loop(count, [pointers[n] for n in moving], once)
         result = list(pointers)
         for n, pointer in zip(moving, ended, strict=True):
             result[n] = pointer
@@ -192,11 +187,14 @@ class _Emitter(TileEmitter):
         extent = self.extents[name]
         contracted = self.dimensions[name].c == 0
         builder, vectors = self.builder, self.emit_vectors
-        outside_first = self.is_first
+        outside_first, outside_last = self.is_first, self.is_last
         stretches: list[tuple[Count, Count]]
         if level == self.plan.split:
             pointers = self._at_first(loop, pointers)
             stretches = [(taken, count) for taken, count, _ in self._shared(loop)]
+        elif contracted and self.epilogue is not None:
+            # The last block is code of its own, as it alone has whole sums; it may be empty.
+            stretches = self._last_apart(extent, size)
         elif isinstance(extent, int):
             whole, rest = divmod(extent, size)
             stretches = [(size, whole), (rest, 1 if rest else 0)]
@@ -209,24 +207,33 @@ class _Emitter(TileEmitter):
             needed = builder.or_(some, none) if contracted else some
             stretches = [(size, count), (left, builder.zext(needed, INDEX))]
         flag: ir.Value = ir.Constant(ir.IntType(1), 1)
-        for taken, count in stretches:
+        for number, (taken, count) in enumerate(stretches):
             self.extents[name] = taken
+            if contracted:
+                self.is_last = number == len(stretches) - 1
             strides = self._strides(name)
 
             def once(
                 carried: list[ir.Value], taken: Count = taken, strides: list[Count] = strides
             ) -> list[ir.Value]:
-                self.is_first = carried[3] if contracted else outside_first
-                self._nest(level + 1, carried[:3])
-                moved = [
-                    vectors.at(pointer, vectors.multiply(taken, stride))
-                    for pointer, stride in zip(carried[:3], strides, strict=True)
-                ]
+                self.is_first = carried[-1] if contracted else outside_first
+                self._nest(level + 1, carried[:-1])
+                moved = self._moved(carried[:-1], [vectors.multiply(taken, each) for each in strides])
                 return [*moved, ir.Constant(ir.IntType(1), 0)]
 
             *pointers, flag = vectors.loop(count, [*pointers, flag], once)
         self.extents[name] = extent
-        self.is_first = outside_first
+        self.is_first, self.is_last = outside_first, outside_last
+
+    def _last_apart(self, extent: Count, size: int) -> list[tuple[Count, Count]]:
+        """(indices taken, how often) of the blocks before the last, and of the last."""
+        if isinstance(extent, int):
+            before = max(0, extent - 1) // size
+            return [(size, before), (extent - before * size, 1)]
+        builder = self.builder
+        # No index: -1 divided so is 0.
+        before = builder.sdiv(builder.sub(extent, ir.Constant(INDEX, 1)), ir.Constant(INDEX, size))
+        return [(size, before), (builder.sub(extent, self.emit_vectors.multiply(before, size)), 1)]
 
     # -- a panel of B, its columns side by side --------------------------------------------------
 

@@ -35,6 +35,8 @@ class InnerPlans(Model):
                 continue
             blocks = self._contracted_block(vector)
             passes = self.steps * self._waste(blocks) / self.lanes
+            if passes * self.row_count * self.column_count * self.repeats / 2 >= self.cheapest:
+                continue
             loads = self._loads_along(blocks)
             for columns in self._nested_columns():
                 lanes = math.prod(size for _, size in columns)
@@ -80,7 +82,7 @@ class InnerPlans(Model):
         whole: Blocks = []
         lanes = 1
         for dimension in reversed(self.columns):
-            for size in balanced(dimension.extent, self.machine.registers // 2 // lanes):
+            for size in balanced(dimension.extent, most := self.machine.registers // 2 // lanes, most):
                 yield [*whole, (dimension, size)]
             if isinstance(dimension.extent, str):
                 return
@@ -162,4 +164,4 @@ class InnerPlans(Model):
 
     def _rate_again(self, size: float) -> float:
         """Bytes a cycle of what is read again after `size` bytes."""
-        return 64 if size <= self.machine.l1 else 32 if size <= self.machine.l2 // 2 else 12
+        return 64 if size <= self.machine.l1 else 48 if size <= self.machine.l2 // 2 else 12

@@ -33,7 +33,8 @@ class Plan:
 
     `kind` is "outer" (lanes run along an index of C: broadcast A, load vectors of B), "inner"
     (lanes run along a contracted index, summed at the end) or "nothing" (no element of C changes).
-    `swapped` says that A and B changed places. `offsets` are added to the pointers A, B, C first.
+    `swapped` says that A and B changed places. `offsets` are added to the pointers A, B, C
+    (and the epilogue's) first.
     `rows` are tile dimensions found in A, `columns` tile dimensions found in B, fastest first;
     `contracted` are looped over inside the tile, outermost first; `vector` holds the contracted
     dimensions along lanes with the indices taken at a time, fastest first. `pack_level` is the loop
@@ -107,11 +108,11 @@ def turning(
     """Whether a tile is turned before it is stored, so that its rows become lanes; and the cycles.
 
     `row_offsets` are the rows' places in C, `runs_of_a_row` how many stretches of C the `lanes` of one
-    row cover. Turning takes each block of `width` by `width` elements a shuffle for each vector, as
-    many times as the width can be halved.
+    row cover. Turning takes each block of `width` by `width` elements a shuffle for each vector, two of
+    them a cycle, as many times as the width can be halved.
     """
     plain = len(row_offsets) * runs_of_a_row
     groups = range(0, len(row_offsets), width)
     turned = lanes * sum(len(runs(row_offsets[n : n + width])) for n in groups)
-    shuffles = len(groups) * -(-lanes // width) * width * (width.bit_length() - 1)
-    return turned + shuffles < plain, min(plain, turned + shuffles)
+    turned += len(groups) * -(-lanes // width) * width * (width.bit_length() - 1) // 2
+    return turned < plain, min(plain, turned)

@@ -44,14 +44,14 @@ def count(dimension: Dimension) -> int:
     return _ASSUMED_EXTENT if isinstance(dimension.extent, str) else dimension.extent
 
 
-def balanced(extent: int | str, most: int) -> list[int]:
-    """Block sizes up to `most`, each the even split of `extent` into some number of blocks."""
+def balanced(extent: int | str, most: int, choices: int = _MOST_SIZES) -> list[int]:
+    """The largest few block sizes up to `most`, each the even split of `extent` into some blocks."""
     if most < 1:
         return []
     if isinstance(extent, str):
         return [2**power for power in range(most.bit_length())]
     sizes = {-(-extent // -(-extent // size)) for size in range(1, min(most, extent) + 1)}
-    return sorted(sizes, reverse=True)[:_MOST_SIZES]
+    return sorted(sizes, reverse=True)[:choices]
 
 
 def literal_strides(dimension: Dimension) -> tuple[int, int, int]:
@@ -124,13 +124,16 @@ class Model:
         swapped: bool,
         machine: Machine,
         element: int,
+        accumulate: bool,
         cheapest: float,
+        whole_sums: bool,
     ) -> None:
         self.dimensions = dimensions
         self.offsets = (offsets[1], offsets[0], *offsets[2:]) if swapped else offsets
         self.swapped = swapped
         self.machine = machine
         self.element = element
+        self.accumulate = accumulate
         self.lanes = machine.lanes_bytes // element
         strides = {d.name: literal_strides(d) for d in dimensions}
         self.strides = strides
@@ -155,6 +158,7 @@ class Model:
         self.b_bytes = self._footprint(1) // self.repeats
         #: Cycles of the best plan so far: those that take longer need not be made.
         self.cheapest = cheapest
+        self.whole_sums = whole_sums
 
     def step_loops(self, wanted: Sequence[Dimension], blocks: Blocks) -> list[Loop]:
         """A loop for each index of C that is no part of the tile, and those that walk the tiles."""
@@ -189,7 +193,7 @@ class Model:
                 tiles *= len({size, 4, 1})
             else:
                 tiles *= len(segments(dimension.extent, size))
-        return 1 + 0.02 * (tiles - 1)
+        return 1 + 0.03 * (tiles - 1)
 
     def rows_outside(self, row_tiles: float, column_tiles: float) -> bool:
         """Whether B is the cheaper of the two to walk through again and again."""
@@ -201,7 +205,7 @@ class Model:
 
     def rate(self, size: float) -> float:
         """Bytes a cycle from the nearest cache that holds `size` bytes with room to spare."""
-        return 64 if size <= self.machine.l1 // 2 else 32 if size <= self.machine.l2 // 2 else 12
+        return 64 if size <= self.machine.l1 // 2 else 48 if size <= self.machine.l2 // 2 else 12
 
     def astride(self, array: int, run: float, vector: Iterable[Dimension]) -> float:
         """How many lines of the cache a load of `run` elements touches, on average."""

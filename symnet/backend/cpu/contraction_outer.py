@@ -58,21 +58,31 @@ class OuterPlans(Model):
     # -- the tile --------------------------------------------------------------------------------
 
     def _columns(self) -> Iterator[_Columns]:
-        choices = (blocks for d in self._vector_dimensions() for blocks in self._column_blocks(d))
-        for blocks in choices:
+        """Choices of columns, those that waste the fewest lanes first, as long as they may win."""
+        choices = [blocks for d in self._vector_dimensions() for blocks in self._column_blocks(d)]
+        if not self.columns and not self.swapped:
+            choices.append([])
+        for floor, _, blocks in sorted(
+            (self._floor(blocks), number, blocks) for number, blocks in enumerate(choices)
+        ):
+            if floor >= self.cheapest:
+                return
             stretches = self.stretches(blocks)
             used = [(count(d), self.strides[d.name][1]) for d in self.contracted]
             used += [(size, self.strides[d.name][1]) for d, size in blocks]
-            padded = stretches[0].vectors * stretches[0].width
             yield _Columns(
                 blocks,
                 stretches,
                 self.column_count / math.prod(size for _, size in blocks),
                 elements(used) * self.element,
-                self._can_pack(blocks, padded),
+                bool(blocks) and self._can_pack(blocks, stretches[0].vectors * stretches[0].width),
             )
-        if not self.columns and not self.swapped:
-            yield _Columns([], self.stretches([]), 1.0, self.b_bytes, False)
+
+    def _floor(self, blocks: Blocks) -> float:
+        """Cycles of the multiply-adds alone, lanes left empty included."""
+        vectors = sum(times * -(-lanes // self.lanes) for lanes, times in block_segments(blocks))
+        others = self.column_count / math.prod(count(d) for d, _ in blocks)
+        return vectors * others * self.row_count * self.steps * self.repeats / 2
 
     def _vector_dimensions(self) -> list[Dimension]:
         """Indices worth trying along lanes: those that lie side by side in B, else in C."""
@@ -170,6 +180,8 @@ class OuterPlans(Model):
         row_size = math.prod(size for _, size in rows)
         row_tiles = self.row_count / row_size
         steps, blocks = self.steps, 1.0
+        if block and self.whole_sums and block != self.contracted[0].extent:
+            return
         if block:
             inside = math.prod(count(d) for d in self.contracted[1:])
             steps = min(self.steps, block * inside)
@@ -181,15 +193,17 @@ class OuterPlans(Model):
         if not block:
             panel = min(panel, columns.panel_bytes)
         near = panel <= machine.l1 * _NEAR and (block or (row_tiles > 1 and not outside))
-        rate = 64 if near else 32 if block else self.rate(self.b_bytes)
+        rate = 64 if near else 48 if block else self.rate(self.b_bytes)
         if rate < 16 and row_tiles > 1:
-            rate /= 2  # columns of a large array are spread over pages, again for every tile
+            rate /= 4  # columns of a large array are spread over pages, again for every tile
         # Rows a page apart fall into the same few lines of the first-level cache.
         apart = self.strides[rows[0][0].name][0] * element if rows else 1
         crowded = row_size > 8 and apart % 4096 == 0
         strides = [(size, (self.strides[d.name][2],)) for d, size in rows]
         row_offsets = [lane[0] for lane in lane_offsets(strides)] if rows else [0]
 
+        # Adding to C reads it, in as many pieces as it is written in.
+        storing = 3.5 * blocks - (0 if self.accumulate else 2.3)
         cost, copying = 0.0, 0.0
         for stretch in columns.stretches:
             # A vector put together from pieces reads across cache lines at every piece.
@@ -204,14 +218,21 @@ class OuterPlans(Model):
                 if crowded:
                     step *= 1.15
                 stores = turning(row_offsets[:taken], stretch.stores, stretch.lanes, width)[1]
-                tile = blocks * (steps * step + 10 + stores * (2 if blocks == 1 else 3))
+                tile = blocks * (steps * step + 10) + stores * storing
                 cost += stretch.times * repeats * tile
             if block:
                 once: float = max(stretch.loads * lines + stretch.vectors, 1.5 * stretch.merges)
                 once = max(once, bytes_each / self.rate(self.b_bytes))
                 copying += stretch.times * self.steps * once
-        other_rows = self.row_count / math.prod(count(d) for d, _ in rows)
-        cost = (cost * other_rows + copying) * self.repeats
+        cost *= self.row_count / math.prod(count(d) for d, _ in rows)
+        tall = self._tall(rows, max(1, steps))
+        if block and tall:
+            copying *= math.ceil(count(rows[-1][0]) / tall)
+        if blocks > 1:
+            # C is read and written again for each block, half of it while the sums go on.
+            c_bytes = self.row_count * self.column_count * element
+            copying += (blocks - 1) * self.walk(c_bytes)
+        cost = (cost + copying) * self.repeats
         cost *= self.variants(columns.blocks, rows)
         if any(isinstance(d.extent, str) and not d.b == d.c == 1 for d, _ in columns.blocks):
             cost *= 3  # what is left over can't be masked, and goes by in fewer and fewer lanes
@@ -244,13 +265,20 @@ class OuterPlans(Model):
                 column_loops[n] = Loop(dimension.name, column_loops[n].size, "lanes")
         if not block:
             return loops + (row_loops + column_loops if outside else column_loops + row_loops), None
-        row, size = rows[-1]
-        near = math.prod(taken for _, taken in rows[:-1])
-        tall = max(size, self.machine.l2 // 2 // (steps * self.element * near) // size * size)
-        if count(row) > tall or isinstance(row.extent, str):
-            loops.append(Loop(row.name, tall, "block"))
+        tall = self._tall(rows, max(1, steps))
+        if tall:
+            loops.append(Loop(rows[-1][0].name, tall, "block"))
         first = self.contracted[0]
         if first.extent != block:
             loops.append(Loop(first.name, block, "block"))
         loops += column_loops
         return loops + row_loops, len(loops)
+
+    def _tall(self, rows: Blocks, steps: int) -> int:
+        """How many indices of the last row dimension fill half the second cache; 0 where all fit."""
+        if not rows:
+            return 0
+        row, size = rows[-1]
+        near = math.prod(taken for _, taken in rows[:-1])
+        most = max(size, self.machine.l2 // 2 // (steps * self.element * near) // size * size)
+        return most if isinstance(row.extent, str) or row.extent > most else 0

@@ -30,19 +30,22 @@ def plan_contraction(contraction: Contraction, machine: Machine) -> Plan:
         if contraction.accumulate:
             return Plan("nothing")
         # A sum over nothing: one empty contracted dimension makes every element zero.
-        empty = Dimension("empty", 0, 0, 0, 0)
+        empty = Dimension("empty", 0, 0, 0, 0, (0,) * contraction.others)
         dimensions = (*(d for d in dimensions if d.c != 0), empty)
-    if any(isinstance(stride, str) for d in dimensions for stride in (d.a, d.b, d.c)):
+    if any(isinstance(stride, str) for d in dimensions for stride in d.strides):
         return _plain(dimensions, offsets)
     element = element_bytes(contraction.dtype)
     candidates: list[Plan] = []
+    # Sums of blocks are kept in C, unless the epilogue needs what C held.
+    whole_sums = contraction.epilogue is not None and contraction.epilogue.reads_target
     cheapest = math.inf
     for swapped in (False, True):
         turned = tuple(replace(d, a=d.b, b=d.a) for d in dimensions) if swapped else dimensions
         for kind in (OuterPlans, InnerPlans):
             if kind is InnerPlans and swapped:
                 continue
-            model = kind(turned, offsets, swapped, machine, element, cheapest)
+            reads_c = contraction.accumulate or whole_sums
+            model = kind(turned, offsets, swapped, machine, element, reads_c, cheapest, whole_sums)
             candidates.extend(model.plans())
             cheapest = model.cheapest
     best = min(candidates, key=lambda plan: plan.cycles)

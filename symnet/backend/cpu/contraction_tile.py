@@ -6,12 +6,13 @@ contracted indices, results in C.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
 from symnet.compile.contraction import Contraction, element_bytes, lane_offsets, runs
 
+from .contraction_epilogue import EpilogueEmitter
 from .contraction_loops import Plan, chains, turning
 from .machine import Machine
 from .vectors import INDEX, Count, Vectors
@@ -21,6 +22,8 @@ _UNROLLED = 20
 _MOST_UNROLLED = 56
 
 Pointers = list[ir.Value]
+#: A vector of results, and where its elements lie in C and in each of the epilogue's arrays.
+Place = tuple[ir.Value, tuple[list[int], ...]]
 
 
 class TileEmitter:
@@ -41,15 +44,24 @@ class TileEmitter:
         self.function = function
         self.plan = plan
         self.accumulate = contraction.accumulate
+        self.epilogue = contraction.epilogue
         self.width = plan.lanes
         self.dimensions = {d.name: d for d in plan.dimensions}
-        *parameters, self.first, self.last = function.args[3:]
+        others = contraction.others
+        self.arrays = function.args[: 3 + others]
+        # How to reach each array's elements; the epilogue's are of any dtype.
+        self.vectors_of = [self.emit_vectors] * 3
+        if contraction.epilogue is not None:
+            self.epilogues = EpilogueEmitter(function, builder, contraction.epilogue, machine.masks)
+            self.vectors_of += self.epilogues.vectors
+        *parameters, self.first, self.last = function.args[3 + others :]
         self.parameters = dict(zip(contraction.parameters, parameters, strict=True))
         # Where the loops stand while their insides are written.
         self.extents: dict[str, Count] = {d.name: self._value(d.extent) for d in plan.dimensions}
         self.sizes: dict[str, int] = {}
         self.mask: ir.Value | None = None
         self.is_first: ir.Value | bool = True
+        self.is_last = True
         self.packed = False
         self.panel: tuple[ir.Value, int] | None = None
         whole = {loop.dimension: loop.size for loop in plan.loops if loop.role != "block"}
@@ -65,7 +77,14 @@ class TileEmitter:
 
     def _strides(self, name: str) -> list[Count]:
         dimension = self.dimensions[name]
-        return [self._value(stride) for stride in (dimension.a, dimension.b, dimension.c)]
+        return [self._value(stride) for stride in dimension.strides]
+
+    def _moved(self, pointers: Pointers, amounts: Sequence[Count]) -> Pointers:
+        """The pointer to each array moved by as many of its elements."""
+        return [
+            vectors.at(pointer, amount)
+            for vectors, pointer, amount in zip(self.vectors_of, pointers, amounts, strict=True)
+        ]
 
     def _literal(self, name: str, array: int) -> int:
         stride = self._strides(name)[array]
@@ -112,7 +131,7 @@ class TileEmitter:
 
     def _outer_tile(self, pointers: Pointers) -> None:
         vectors, width = self.emit_vectors, self.width
-        a, b, c = pointers
+        a, b, *targets = pointers
         rows, chunks = self._row_offsets(0), self._chunks(1)
         if self.packed:
             chunks = [[n * width + lane for lane in range(width)] for n in range(len(chunks))]
@@ -155,30 +174,30 @@ class TileEmitter:
         start = [vectors.zero(width)] * (tile * copies)
         sums = self._sum(nested, a, b, start, self.whole_tile, copies, step)
         totals = self._add_copies(sums, tile, copies)
-        targets = self._chunks(2)
-        row_offsets = self._row_offsets(2)
-        places = []
-        for i, row in enumerate(row_offsets):
-            for j, chunk in enumerate(targets):
-                places.append((totals[i * len(targets) + j], [row + lane for lane in chunk]))
-        lanes = [lane for chunk in targets for lane in chunk]
-        of_a_row = sum(len(runs(chunk)) for chunk in targets)
+        row_offsets, chunks = self._row_offsets(2), self._chunks(2)
+        offsets = [
+            [[row + lane for lane in chunk] for row in self._row_offsets(n) for chunk in self._chunks(n)]
+            for n in range(2, 2 + len(targets))
+        ]
+        places: list[Place] = list(zip(totals, zip(*offsets, strict=True), strict=True))
+        lanes = [lane for chunk in chunks for lane in chunk]
+        of_a_row = sum(len(runs(chunk)) for chunk in chunks)
         if self.mask is None and turning(row_offsets, of_a_row, len(lanes), width)[0]:
-            places = self._turned(places, len(targets))
-        self._write(c, places)
+            places = self._turned(places, len(chunks))
+        self._write(targets, places)
 
-    def _turned(
-        self, places: list[tuple[ir.Value, list[int]]], chunks: int
-    ) -> list[tuple[ir.Value, list[int]]]:
+    def _turned(self, places: list[Place], chunks: int) -> list[Place]:
         """The same results in vectors that run along the rows instead of along the columns."""
-        turned = []
+        turned: list[Place] = []
         for j in range(chunks):
             of_chunk = places[j::chunks]
             for first in range(0, len(of_chunk), self.width):
                 group = of_chunk[first : first + self.width]
                 columns = self.emit_vectors.transpose([value for value, _ in group])
-                for lane in range(len(group[0][1])):
-                    turned.append((columns[lane], [offsets[lane] for _, offsets in group]))
+                arrays = list(zip(*(offsets for _, offsets in group), strict=True))
+                for lane in range(len(arrays[0][0])):
+                    there = tuple([offsets[lane] for offsets in array] for array in arrays)
+                    turned.append((columns[lane], there))
         return turned
 
     def _sum(
@@ -277,71 +296,84 @@ class TileEmitter:
             groups = paired + (groups[-1:] if len(groups) % 2 else [])
         return groups[0]
 
-    def _write(self, c: ir.Value, places: list[tuple[ir.Value, list[int]]]) -> None:
+    def _write(self, targets: Pointers, places: list[Place]) -> None:
         """Store results, or add them to C: always, never, or except on the first block."""
-        if self.accumulate or self.is_first is True:
+        c = targets[0]
+        if self.epilogue is not None and self.is_last:
+            self._finish(targets, places)
+        elif self.accumulate or self.is_first is True:
             self._store(c, places, self.accumulate)
-            return
-        with self.builder.if_else(self.is_first) as (first, later):
-            with first:
-                self._store(c, places, False)
-            with later:
-                self._store(c, places, True)
+        else:
+            with self.builder.if_else(self.is_first) as (first, later):
+                with first:
+                    self._store(c, places, False)
+                with later:
+                    self._store(c, places, True)
 
-    def _store(
-        self, c: ir.Value, places: list[tuple[ir.Value, list[int]]], accumulate: bool
-    ) -> None:
-        vectors = self.emit_vectors
-        for value, offsets in places:
-            if self.mask is None:
-                vectors.store(value, c, offsets, accumulate)
-                continue
+    def _store(self, c: ir.Value, places: list[Place], accumulate: bool) -> None:
+        for value, (offsets, *_) in places:
             if accumulate:
-                zero = vectors.zero(self.width)
-                before = vectors.masked_load(c, offsets[0], self.mask, zero)
+                before = self.emit_vectors.load_lanes(c, offsets, value.type.count, self.mask)
                 value = self.builder.fadd(before, value)
-            vectors.masked_store(value, c, offsets[0], self.mask)
+            self._store_lanes(value, c, offsets)
+
+    def _store_lanes(self, value: ir.Value, c: ir.Value, offsets: list[int]) -> None:
+        if self.mask is None:
+            self.emit_vectors.store(value, c, offsets, False)
+        else:
+            self.emit_vectors.masked_store(value, c, offsets[0], self.mask)
+
+    def _finish(self, targets: Pointers, places: list[Place]) -> None:
+        """Add what earlier blocks left in C, and store what the epilogue makes of the sums."""
+        c, *others = targets
+        known: dict[tuple[int, ...], ir.Value] = {}
+        for value, (offsets, *further) in places:
+            width = value.type.count
+            if self.is_first is not True:
+                before = self.emit_vectors.load_lanes(c, offsets, width, self.mask)
+                value = self.builder.select(self.is_first, value, self.builder.fadd(before, value))
+            elements = []
+            for n, (pointer, lanes) in enumerate(zip(others, further, strict=True)):
+                key = (n, width, *lanes)
+                if key not in known:
+                    known[key] = self.epilogues.load(n, pointer, lanes, width, self.mask)
+                elements.append(known[key])
+            old = None
+            if self.epilogues.reads_target:
+                old = self.emit_vectors.load_lanes(c, offsets, width, self.mask)
+            self._store_lanes(self.epilogues.value(value, old, elements), c, offsets)
 
     # -- lanes along a contracted index ----------------------------------------------------------
 
     def _inner_tile(self, pointers: Pointers) -> None:
         vectors, width = self.emit_vectors, self.width
-        a, b, c = pointers
+        a, b, *targets = pointers
         rows = self._row_offsets(0)
         columns = [lane for chunk in self._chunks(1) for lane in chunk]
         tile = len(rows) * len(columns)
         passes = _VectorPasses(self, self.whole_tile)
         copies = passes.copies
 
-        def multiply(
-            left: list[ir.Value], right: list[ir.Value], sums: list[ir.Value], turn: int
-        ) -> list[ir.Value]:
-            result = list(sums)
-            base = turn % copies * tile
-            for i, x in enumerate(left):
-                for j, y in enumerate(right):
-                    place = base + i * len(right) + j
-                    result[place] = vectors.multiply_add(x, y, result[place])
-            return result
-
         def step(
             a: ir.Value, b: ir.Value, offsets: tuple[Count, Count], sums: list[ir.Value], turn: int
         ) -> list[ir.Value]:
             a, b = vectors.at(a, offsets[0]), vectors.at(b, offsets[1])
-            return passes.run(a, b, rows, columns, sums, multiply)
+            return passes.run(a, b, rows, columns, sums)
 
         start = [vectors.zero(width)] * (tile * copies)
         sums = self._sum(self._contracted(), a, b, start, _MOST_UNROLLED, 1, step)
         totals = self._add_copies(sums, tile, copies)
-        targets = [lane for chunk in self._chunks(2) for lane in chunk]
-        offsets = [row + column for row in self._row_offsets(2) for column in targets]
-        order = sorted(range(tile), key=lambda n: offsets[n])
-        places = []
+        offsets = []
+        for array in range(2, 2 + len(targets)):
+            lanes = [lane for chunk in self._chunks(array) for lane in chunk]
+            offsets.append([row + lane for row in self._row_offsets(array) for lane in lanes])
+        order = sorted(range(tile), key=lambda n: offsets[0][n])
+        places: list[Place] = []
         for first in range(0, tile, width):
             group = order[first : first + width]
-            lanes = vectors.sums([totals[n] for n in group])
-            places.append((lanes, [offsets[n] for n in group]))
-        self._write(c, places)
+            sums = vectors.sums([totals[n] for n in group])
+            places.append((sums, tuple([each[n] for n in group] for each in offsets)))
+        self._write(targets, places)
 
 
 class _VectorPasses:
@@ -368,11 +400,11 @@ class _VectorPasses:
         rows: list[int],
         columns: list[int],
         sums: list[ir.Value],
-        multiply: Callable[..., list[ir.Value]],
     ) -> list[ir.Value]:
         emitter = self.emitter
         vectors, width, builder = emitter.emit_vectors, emitter.width, emitter.builder
         strides = emitter._strides(self.last)[:2]
+        tile = len(rows) * len(columns)
         turn = 0
 
         def take(
@@ -382,9 +414,21 @@ class _VectorPasses:
             lanes = self._lanes(taken)
             for first in range(0, len(lanes), width):
                 chunk = lanes[first : first + width]
-                left = [self._load(a, row, [lane[0] for lane in chunk], mask) for row in rows]
-                right = [self._load(b, col, [lane[1] for lane in chunk], mask) for col in columns]
-                sums = multiply(left, right, sums, turn)
+                base = turn % self.copies * tile
+                sums = list(sums)
+                left = a, rows, [lane[0] for lane in chunk]
+                right = b, columns, [lane[1] for lane in chunk]
+                # The fewer vectors stay in registers beside the sums, the others come one by one.
+                (kept, kept_at, kept_lanes), (other, other_at, other_lanes) = (
+                    (right, left) if len(rows) > len(columns) else (left, right)
+                )
+                held = [self._load(kept, offset, kept_lanes, mask) for offset in kept_at]
+                for n, offset in enumerate(other_at):
+                    y = self._load(other, offset, other_lanes, mask)
+                    for m, x in enumerate(held):
+                        i, j = (n, m) if len(rows) > len(columns) else (m, n)
+                        place = base + i * len(columns) + j
+                        sums[place] = vectors.multiply_add(x, y, sums[place])
                 turn += 1
             return sums
 

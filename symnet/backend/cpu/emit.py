@@ -294,10 +294,9 @@ class EntryEmitter:
         if step.name in self.addresses:
             self._run(step.name, [*pointers, *offsets, *parameters, self.function.args[1]])
             return
-        kind = ir.FloatType() if step.contraction.dtype == "float32" else ir.DoubleType()
         moved = [
-            self.builder.gep(pointer, [offset], source_etype=kind)
-            for pointer, offset in zip(pointers, offsets, strict=True)
+            self.builder.gep(pointer, [offset], source_etype=ir.IntType(8 * ITEM_BYTES[buffer.dtype]))
+            for pointer, offset, buffer in zip(pointers, offsets, step.buffers, strict=True)
         ]
         split = split_contraction(step.contraction, self.machine, capacities(self.program))
         if split is None:

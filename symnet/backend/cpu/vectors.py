@@ -40,7 +40,8 @@ class Vectors:
         self.element = element
         self.element_bytes = element_bytes
         self.masks = masks
-        self.suffix = "f32" if element_bytes == 4 else "f64"
+        kind = "i" if isinstance(element, ir.IntType) else "f"
+        self.suffix = f"{kind}{8 * element_bytes}"
 
     # -- integers and addresses: numbers stay numbers as long as they can ------------------------
 
@@ -179,6 +180,28 @@ class Vectors:
             for piece in power_pieces(length):
                 vector = self._insert(vector, self._plain_load(pointer, offset, piece), lane)
                 lane, offset = lane + piece, offset + piece
+        return vector
+
+    def load_lanes(
+        self, pointer: ir.Value, offsets: Sequence[int], width: int, mask: ir.Value | None
+    ) -> ir.Value:
+        """`load`, but with a mask the lanes where it is true, which lie evenly apart; others are zero."""
+        if len(offsets) > 1 and len(set(offsets)) == 1:
+            return self.broadcast(pointer, offsets[0], width)
+        if mask is None:
+            return self.load(pointer, offsets, width)
+        if len(offsets) == 1 or offsets[1] == offsets[0] + 1:
+            return self.masked_load(pointer, offsets[0], mask, self.zero(width))
+        vector = self.broadcast(pointer, offsets[0], width)
+        for lane, offset in enumerate(offsets[1:], 1):
+            # Where the mask is false there may be no memory: the first lane is there always.
+            number = ir.Constant(NUMBER, lane)
+            inside = self.builder.extract_element(mask, number)
+            place = self.builder.select(inside, index(offset), index(offsets[0]))
+            scalar = self.builder.load(
+                self.at(pointer, place), align=self.element_bytes, typ=self.element
+            )
+            vector = self.builder.insert_element(vector, scalar, number)
         return vector
 
     def store(

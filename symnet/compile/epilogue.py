@@ -1,0 +1,435 @@
+"""Epilogues: takes a lowered Program; what is computed of a contraction's result alone moves into its store.
+
+Where the one reader of a product or convolution is an elementwise kernel (bias and activation, the mask of
+a gradient, `w -= rate * gradient`), each sum goes through that kernel's expression while it is in a
+register, and what is between is never stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from symnet.compile import nest
+from symnet.compile.contraction import OLD, PRODUCT, Contraction, Epilogue, fits_epilogue
+from symnet.compile.contraction import Dimension as Axis
+from symnet.compile.lower_linalg import plain_nest
+from symnet.compile.nest import Call, Cast, Expression, Let, Literal, Load, Name, Nest, Select
+from symnet.compile.program import (
+    Buffer,
+    CheckStep,
+    ContractionCall,
+    GuardStep,
+    HostStep,
+    KernelCall,
+    Program,
+    SlotStep,
+    Step,
+)
+from symnet.compile.specialise import SlotLeaf
+from symnet.graph import dims
+from symnet.graph.dims import Dimension, Size
+
+#: An epilogue that reads what it overwrites is given sums of at most so many terms: longer ones are taken in
+#: parts, and the target has no room for them.
+MOST_TERMS = 1024
+
+
+def fuse_epilogues(program: Program) -> None:
+    """Move elementwise kernels into the stores of the contractions whose results they alone read."""
+    for call in reversed([step for step in program.steps if isinstance(step, ContractionCall)]):
+        fused: ContractionCall | None = call
+        while fused is not None:
+            fused = _fuse(program, fused)
+
+
+def _fuse(program: Program, call: ContractionCall) -> ContractionCall | None:
+    """Move the kernel that alone reads a contraction's result into its store, if that can be."""
+    position = program.steps.index(call)
+    reader = _only_reader(program, position)
+    if reader is None:
+        return None
+    kernel = program.steps[reader]
+    assert isinstance(kernel, KernelCall)
+    try:
+        fused = _Fusion(program, call, kernel).fused()
+    except _Refused:
+        return None
+    place = _place(program, position, reader, fused)
+    if place is None:
+        return None
+    steps = program.steps
+    moved: list[Step] = [*steps[:place], fused, *steps[place:]]
+    program.steps = [step for step in moved if step is not call and step is not kernel]
+    product = call.buffers[2]
+    if not any(product in _used(step) for step in program.steps):
+        program.buffers.remove(product)
+        stored = program.views.items()
+        program.views = {variable: view for variable, view in stored if view.buffer is not product}
+    return fused
+
+
+def _used(step: Step) -> set[Buffer]:
+    """The buffers that a step reads or writes."""
+    if isinstance(step, KernelCall | ContractionCall):
+        return set(step.buffers)
+    if isinstance(step, HostStep):
+        return {view.buffer for view in step.views}
+    return set()
+
+
+def _only_reader(program: Program, position: int) -> int | None:
+    """The step that alone uses a contraction's result after it, if that is a kernel of loops."""
+    call = program.steps[position]
+    assert isinstance(call, ContractionCall)
+    target = call.buffers[2]
+    if target.kind != "arena" or any(view.buffer is target for view in program.computed.values()):
+        return None
+    after = [
+        number for number, step in enumerate(program.steps) if number > position and target in _used(step)
+    ]
+    if len(after) != 1 or not isinstance(program.steps[after[0]], KernelCall):
+        return None
+    return after[0]
+
+
+# --- where the fused step may stand ----------------------------------------------------------------
+
+
+def _place(program: Program, position: int, reader: int, fused: ContractionCall) -> int | None:
+    """Before which step the fused one goes: as early as may be, so that its operands are still near.
+
+    Between the contraction's place and the kernel's, nothing may change what the contraction reads before
+    it, and behind it nothing may touch what is written or change what the kernel reads. A write to a shared
+    variable stays behind everything that can fail.
+    """
+    steps = program.steps
+    target = fused.buffers[2]
+    inputs, further = set(fused.buffers[:2]), set(fused.buffers[3:])
+    needed = {*fused.contraction.parameters}
+    for offset in fused.offsets:
+        needed |= {leaf.name for leaf in dims.leaves(offset) if isinstance(leaf, SlotLeaf)}
+    earliest = position
+    for number in range(position + 1, reader):
+        step = steps[number]
+        holds = target in _used(step) or (target.kind == "input" and _can_fail(step))
+        if isinstance(step, KernelCall | ContractionCall):
+            holds |= bool(_written(step) & further)
+        elif isinstance(step, SlotStep):
+            holds |= step.slot.name in needed
+        if holds:
+            earliest = number + 1
+    for step in steps[position + 1 : earliest]:
+        if isinstance(step, KernelCall | ContractionCall) and _written(step) & inputs:
+            return None
+    return earliest
+
+
+def _written(step: KernelCall | ContractionCall) -> set[Buffer]:
+    if isinstance(step, ContractionCall):
+        return {step.buffers[2]}
+    return {b for b, parameter in zip(step.buffers, step.kernel.buffers, strict=True) if parameter.written}
+
+
+def _can_fail(step: Step) -> bool:
+    if isinstance(step, GuardStep | CheckStep | SlotStep | HostStep):
+        return True
+    if isinstance(step, KernelCall):
+        return any(isinstance(each, nest.Fail) for each in nest.walk_statements(step.kernel.body))
+    return False
+
+
+# --- the fused step --------------------------------------------------------------------------------
+
+
+class _Refused(Exception):
+    """The kernel is nothing that the contraction's store can do."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """An index that is linear in loop variables."""
+
+    offset: Dimension
+    strides: Mapping[str, Dimension] = field(default_factory=dict)
+
+
+class _Fusion:
+    """One contraction and the kernel that reads its result."""
+
+    def __init__(self, program: Program, call: ContractionCall, kernel: KernelCall) -> None:
+        self.program = program
+        self.call = call
+        self.kernel = kernel
+        self.product = call.buffers[2]
+        buffers = zip(kernel.kernel.buffers, kernel.buffers, strict=True)
+        self.buffers = {parameter.name: buffer for parameter, buffer in buffers}
+        self.loops: dict[str, Dimension] = {}
+        self.lets, self.store = self._take_apart(kernel.kernel)
+        self.target = self.buffers[self.store.buffer]
+        self.target_place = self._place_of(self.store.index)
+        self.product_place: _Place | None = None
+        #: What the contraction reads already when it stores, in the order of its dimensions.
+        self.given: list[tuple[Buffer, Dimension, tuple[int | str, ...]]] = []
+        #: What the kernel reads beside, and where.
+        self.arrays: list[tuple[Buffer, _Place]] = []
+        self.names: dict[str, Expression] = {}
+
+    def fused(self) -> ContractionCall:
+        """The contraction with the kernel as its epilogue; `_Refused` where there is none."""
+        call, contraction = self.call, self.call.contraction
+        dtype = contraction.dtype
+        if self.target.dtype != dtype or self.target in call.buffers:
+            raise _Refused
+        statements = self._begin(contraction)
+        for let in self.lets:
+            value = self._converted(let.value)
+            if isinstance(value, Name):
+                self.names[let.name] = value
+                continue
+            name = f"v{len(statements)}"
+            statements.append(Let(name, value))
+            self.names[let.name] = Name(value.dtype, name)
+        value = self._converted(self.store.value)
+        if not all(map(fits_epilogue, (*(each.value for each in statements), value))):
+            raise _Refused
+        if self.product_place is None:
+            raise _Refused
+        further = (*(buffer for buffer, *_ in self.given), *(buffer for buffer, _ in self.arrays))
+        dtypes = tuple(buffer.dtype for buffer in further)
+        epilogue = Epilogue(dtypes, tuple(statements), value)
+        if epilogue.reads_target and self._terms() > MOST_TERMS:
+            raise _Refused
+        axes, offsets = self._axes()
+        made = Contraction(dtype, axes, False, epilogue)
+        name = self._name()
+        comments = dict.fromkeys((*call.plain.comments, *self.kernel.kernel.comments))
+        buffers = (*call.buffers[:2], self.target, *further)
+        plain = plain_nest(made, name, tuple(comments))
+        nodes = tuple(dict.fromkeys((*call.nodes, *self.kernel.nodes)))
+        return ContractionCall(name, made, buffers, offsets, plain, nodes, self.kernel.phase)
+
+    def _begin(self, contraction: Contraction) -> list[Let]:
+        """What the contraction makes of its sums already: the statements; `sum` is their outcome."""
+        dtype, dimensions = contraction.dtype, contraction.dimensions
+        self.sum: Expression = Name(dtype, PRODUCT)
+        if contraction.accumulate:
+            # The last of several sums: what the earlier ones left is an array like others.
+            steps = tuple(axis.c for axis in dimensions)
+            self.given.append((self.product, self.call.offsets[2], steps))
+            statements = [Let("v0", nest.call("add", Name(dtype, "x0"), self.sum))]
+            self.sum = Name(dtype, "v0")
+            return statements
+        if contraction.epilogue is None:
+            return []
+        if contraction.epilogue.reads_target:
+            raise _Refused
+        for n, buffer in enumerate(self.call.buffers[3:]):
+            steps = tuple(axis.others[n] for axis in dimensions)
+            self.given.append((buffer, self.call.offsets[3 + n], steps))
+        statements = list(contraction.epilogue.statements)
+        self.sum = contraction.epilogue.value
+        if not isinstance(self.sum, Name):
+            name = f"v{len(statements)}"
+            statements.append(Let(name, self.sum))
+            self.sum = Name(dtype, name)
+        return statements
+
+    def _name(self) -> str:
+        stem = self.kernel.kernel.name.removeprefix(f"{self.program.name}_k_")
+        name = f"{self.call.name}_{stem.rstrip('0123456789').rstrip('_')}"
+        taken = {kernel.name for kernel in map(_kernel, self.program.calls)}
+        while name in taken:
+            name += "_"
+        return name
+
+    def _terms(self) -> int:
+        """The terms of each sum, as far as they are known."""
+        terms = 1
+        for axis in self.call.contraction.dimensions:
+            if axis.c == 0 and isinstance(axis.extent, int):
+                terms *= axis.extent
+        return terms
+
+    # --- the kernel's parts --------------------------------------------------------------------
+
+    def _take_apart(self, kernel: Nest) -> tuple[list[Let], nest.Store]:
+        """The values and the one store of loops that stand one in the other."""
+        body = kernel.body
+        lets: list[Let] = []
+        while True:
+            *before, last = body
+            for statement in before:
+                if not isinstance(statement, Let):
+                    raise _Refused
+                lets.append(statement)
+            if isinstance(last, nest.Store):
+                return lets, last
+            if not isinstance(last, nest.For):
+                raise _Refused
+            extent = self._linear(last.extent)
+            if extent.strides:
+                raise _Refused
+            self.loops[last.name] = extent.offset
+            body = last.body
+
+    def _place_of(self, index: Expression) -> _Place:
+        place = self._linear(index)
+        return _Place(place.offset, {name: step for name, step in place.strides.items() if step != 0})
+
+    def _linear(self, index: Expression) -> _Place:
+        if isinstance(index, Literal):
+            return _Place(int(index.value))
+        if isinstance(index, Name):
+            if index.name in self.loops:
+                return _Place(0, {index.name: 1})
+            if index.name in self.kernel.kernel.sizes:
+                return _Place(self.program.slots[index.name].size)
+        if isinstance(index, Call) and index.function in ("add", "mul"):
+            left, right = (self._linear(each) for each in index.arguments)
+            if index.function == "add":
+                strides = dict(left.strides)
+                for name, step in right.strides.items():
+                    strides[name] = dims.add(strides.get(name, 0), step)
+                return _Place(dims.add(left.offset, right.offset), strides)
+            if left.strides:
+                left, right = right, left
+            if not left.strides:
+                scaled = {name: dims.multiply(left.offset, step) for name, step in right.strides.items()}
+                return _Place(dims.multiply(left.offset, right.offset), scaled)
+        raise _Refused
+
+    def _converted(self, expression: Expression) -> Expression:
+        """An expression of the kernel as one of the epilogue."""
+        match expression:
+            case Load(buffer=buffer, index=index):
+                return self._loaded(self.buffers[buffer], self._place_of(index))
+            case Literal():
+                return expression
+            case Name(name=name) if name in self.names:
+                return self.names[name]
+            case Cast(value=value):
+                return replace(expression, value=self._converted(value))
+            case Select(condition=condition, then=then, otherwise=otherwise):
+                condition, then, otherwise = map(self._converted, (condition, then, otherwise))
+                return replace(expression, condition=condition, then=then, otherwise=otherwise)
+            case Call(arguments=arguments):
+                return replace(expression, arguments=tuple(map(self._converted, arguments)))
+        raise _Refused
+
+    def _loaded(self, buffer: Buffer, place: _Place) -> Expression:
+        if buffer is self.product:
+            if self.product_place not in (None, place):
+                raise _Refused
+            self.product_place = place
+            return self.sum
+        if buffer is self.target:
+            if place != self.target_place:
+                raise _Refused
+            return Name(buffer.dtype, OLD)
+        if (buffer, place) not in self.arrays:
+            self.arrays.append((buffer, place))
+        return Name(buffer.dtype, f"x{len(self.given) + self.arrays.index((buffer, place))}")
+
+    # --- the contraction's indices -------------------------------------------------------------
+
+    def _axes(self) -> tuple[tuple[Axis, ...], tuple[Dimension, ...]]:
+        """The contraction's dimensions with strides in the target and the epilogue's arrays; offsets."""
+        assert self.product_place is not None
+        matched = self._matched(self.product_place)
+        start = self.product_place.offset
+        axes = []
+        shifts: list[Dimension] = [0] * (1 + len(self.arrays))
+        places = [self.target_place, *(place for _, place in self.arrays)]
+        for position, axis in enumerate(self.call.contraction.dimensions):
+            given = tuple(steps[position] for *_, steps in self.given)
+            if axis.c == 0:
+                axes.append(replace(axis, others=(*given, *(0 for _ in self.arrays))))
+                continue
+            strides: list[int | str] = []
+            for number, place in enumerate(places):
+                if axis.name not in matched:
+                    strides.append(axis.c)
+                    continue
+                loop, times = matched[axis.name]
+                backwards = isinstance(axis.c, int) and axis.c < 0
+                stride = place.strides.get(loop, 0)
+                same = self._equal(stride, self.product_place.strides[loop])
+                step = axis.c if same else self._axis_value(dims.multiply(stride, times))
+                if backwards and not same:
+                    assert isinstance(step, int)
+                    step = -step
+                if backwards:
+                    assert isinstance(axis.extent, int) and isinstance(step, int)
+                    shifts[number] = dims.add(shifts[number], -(axis.extent - 1) * step)
+                if number == 0 and step == 0:
+                    raise _Refused
+                strides.append(step)
+            axes.append(replace(axis, c=strides[0], others=(*given, *strides[1:])))
+        first = self.call.offsets[2]
+        for axis in self.call.contraction.dimensions:
+            if axis.c != 0 and isinstance(axis.c, int) and axis.c < 0:
+                assert isinstance(axis.extent, int)
+                first = dims.add(first, (axis.extent - 1) * axis.c)
+        if not self._equal(first, start):
+            raise _Refused
+        target, *others = (dims.add(place.offset, shift) for place, shift in zip(places, shifts, strict=True))
+        given_offsets = (offset for _, offset, _ in self.given)
+        return tuple(axes), (*self.call.offsets[:2], target, *given_offsets, *others)
+
+    def _matched(self, place: _Place) -> dict[str, tuple[str, Dimension]]:
+        """For each index of the result its loop, and by how much that goes on when the index does.
+
+        Each loop of the kernel is one or several indices of the contraction, the nearest in memory first.
+        """
+        left = [axis for axis in self.call.contraction.dimensions if axis.c != 0 and axis.extent != 1]
+        found: dict[str, tuple[str, Dimension]] = {}
+        for loop, extent in self.loops.items():
+            if loop not in place.strides or extent == 0:
+                raise _Refused
+            times: Dimension = 1
+            while not self._equal(times, extent):
+                far = dims.multiply(place.strides[loop], times)
+                axis = next((each for each in left if self._equal(self._magnitude(each), far)), None)
+                if axis is None:
+                    raise _Refused
+                left.remove(axis)
+                found[axis.name] = loop, times
+                times = dims.multiply(times, self._size(axis.extent))
+        if left:
+            raise _Refused
+        return found
+
+    def _magnitude(self, axis: Axis) -> Dimension:
+        return abs(axis.c) if isinstance(axis.c, int) else self._size(axis.c)
+
+    def _size(self, value: int | str) -> Dimension:
+        return value if isinstance(value, int) else self.program.slots[value].size
+
+    def _axis_value(self, size: Dimension) -> int | str:
+        if isinstance(size, int):
+            return size
+        if isinstance(size, Size) and size.function == "leaf" and isinstance(size.arguments[0], SlotLeaf):
+            return size.arguments[0].name
+        raise _Refused
+
+    def _equal(self, left: Dimension, right: Dimension) -> bool:
+        return self._product(left) == self._product(right)
+
+    def _product(self, size: Dimension) -> tuple[int, tuple[str, ...]]:
+        """A size as a number times what is not known, in one order."""
+        if isinstance(size, int):
+            return size, ()
+        assert isinstance(size, Size)
+        if size.function == "leaf" and isinstance(size.arguments[0], SlotLeaf):
+            slot = self.program.slots[size.arguments[0].name]
+            if slot.key is None:
+                return self._product(slot.definition)
+        if size.function == "mul":
+            (a, x), (b, y) = map(self._product, size.arguments)
+            return a * b, tuple(sorted((*x, *y)))
+        return 1, (repr(size),)
+
+
+def _kernel(call: KernelCall | ContractionCall) -> Nest:
+    return call.plain if isinstance(call, ContractionCall) else call.kernel
