@@ -15,18 +15,9 @@ from symnet.compile.contraction import OLD, PRODUCT, Contraction, Epilogue, fits
 from symnet.compile.contraction import Dimension as Axis
 from symnet.compile.lower_linalg import plain_nest
 from symnet.compile.nest import Call, Cast, Expression, Let, Literal, Load, Name, Nest, Select
-from symnet.compile.program import (
-    Buffer,
-    CheckStep,
-    ContractionCall,
-    GuardStep,
-    HostStep,
-    KernelCall,
-    Program,
-    SlotStep,
-    Step,
-)
+from symnet.compile.program import Buffer, ContractionCall, KernelCall, Program
 from symnet.compile.specialise import SlotLeaf
+from symnet.compile.steps import Place, Steps, written
 from symnet.graph import dims
 from symnet.graph.dims import Dimension, Size
 
@@ -37,106 +28,66 @@ MOST_TERMS = 1024
 
 def fuse_epilogues(program: Program) -> None:
     """Move elementwise kernels into the stores of the contractions whose results they alone read."""
-    for call in reversed([step for step in program.steps if isinstance(step, ContractionCall)]):
-        fused: ContractionCall | None = call
-        while fused is not None:
-            fused = _fuse(program, fused)
+    steps = Steps(program)
+    sized = {view.buffer for view in program.computed.values()}
+    taken = {_kernel(call).name for call in program.calls}
+    for place in reversed(steps.places()):
+        at: Place | None = place
+        while at is not None:
+            at = _fuse(steps, at, sized, taken)
+    steps.finish()
 
 
-def _fuse(program: Program, call: ContractionCall) -> ContractionCall | None:
+def _fuse(steps: Steps, place: Place, sized: set[Buffer], taken: set[str]) -> Place | None:
     """Move the kernel that alone reads a contraction's result into its store, if that can be."""
-    position = program.steps.index(call)
-    reader = _only_reader(program, position)
-    if reader is None:
+    call = steps[place]
+    if not isinstance(call, ContractionCall):
         return None
-    kernel = program.steps[reader]
-    assert isinstance(kernel, KernelCall)
+    product = call.buffers[2]
+    if product.kind != "arena" or product in sized:
+        return None
+    readers = steps.users(product, place)
+    kernel = steps[readers[0]] if len(readers) == 1 else None
+    if not isinstance(kernel, KernelCall):
+        return None
     try:
-        fused = _Fusion(program, call, kernel).fused()
+        fused = _Fusion(steps.program, call, kernel, taken).fused()
     except _Refused:
         return None
-    place = _place(program, position, reader, fused)
-    if place is None:
+    behind = _behind(steps, place, readers[0], fused)
+    if behind is None:
         return None
-    steps = program.steps
-    moved: list[Step] = [*steps[:place], fused, *steps[place:]]
-    program.steps = [step for step in moved if step is not call and step is not kernel]
-    product = call.buffers[2]
-    if not any(product in _used(step) for step in program.steps):
-        program.buffers.remove(product)
-        stored = program.views.items()
-        program.views = {variable: view for variable, view in stored if view.buffer is not product}
-    return fused
+    made = steps.put(fused, behind)
+    steps.remove(place)
+    steps.remove(readers[0])
+    taken.add(fused.name)
+    return made
 
 
-def _used(step: Step) -> set[Buffer]:
-    """The buffers that a step reads or writes."""
-    if isinstance(step, KernelCall | ContractionCall):
-        return set(step.buffers)
-    if isinstance(step, HostStep):
-        return {view.buffer for view in step.views}
-    return set()
-
-
-def _only_reader(program: Program, position: int) -> int | None:
-    """The step that alone uses a contraction's result after it, if that is a kernel of loops."""
-    call = program.steps[position]
-    assert isinstance(call, ContractionCall)
-    target = call.buffers[2]
-    if target.kind != "arena" or any(view.buffer is target for view in program.computed.values()):
-        return None
-    after = [
-        number for number, step in enumerate(program.steps) if number > position and target in _used(step)
-    ]
-    if len(after) != 1 or not isinstance(program.steps[after[0]], KernelCall):
-        return None
-    return after[0]
-
-
-# --- where the fused step may stand ----------------------------------------------------------------
-
-
-def _place(program: Program, position: int, reader: int, fused: ContractionCall) -> int | None:
-    """Before which step the fused one goes: as early as may be, so that its operands are still near.
+def _behind(steps: Steps, place: Place, reader: Place, fused: ContractionCall) -> Place | None:
+    """Behind which step the fused one goes: as early as may be, so that its operands are still near.
 
     Between the contraction's place and the kernel's, nothing may change what the contraction reads before
     it, and behind it nothing may touch what is written or change what the kernel reads. A write to a shared
     variable stays behind everything that can fail.
     """
-    steps = program.steps
     target = fused.buffers[2]
-    inputs, further = set(fused.buffers[:2]), set(fused.buffers[3:])
     needed = {*fused.contraction.parameters}
     for offset in fused.offsets:
         needed |= {leaf.name for leaf in dims.leaves(offset) if isinstance(leaf, SlotLeaf)}
-    earliest = position
-    for number in range(position + 1, reader):
-        step = steps[number]
-        holds = target in _used(step) or (target.kind == "input" and _can_fail(step))
-        if isinstance(step, KernelCall | ContractionCall):
-            holds |= bool(_written(step) & further)
-        elif isinstance(step, SlotStep):
-            holds |= step.slot.name in needed
-        if holds:
-            earliest = number + 1
-    for step in steps[position + 1 : earliest]:
-        if isinstance(step, KernelCall | ContractionCall) and _written(step) & inputs:
-            return None
-    return earliest
-
-
-def _written(step: KernelCall | ContractionCall) -> set[Buffer]:
-    if isinstance(step, ContractionCall):
-        return {step.buffers[2]}
-    return {b for b, parameter in zip(step.buffers, step.kernel.buffers, strict=True) if parameter.written}
-
-
-def _can_fail(step: Step) -> bool:
-    if isinstance(step, GuardStep | CheckStep | SlotStep | HostStep):
-        return True
-    if isinstance(step, KernelCall):
-        return any(isinstance(each, nest.Fail) for each in nest.walk_statements(step.kernel.body))
-    return False
+    found = [
+        place,
+        steps.last_user([target], place, reader),
+        steps.last_writer(fused.buffers[3:], place, reader),
+        steps.last_slot(needed, place, reader),
+    ]
+    if target.kind == "input":
+        found.append(steps.last_failing(place, reader))
+    behind = max(each for each in found if each is not None)
+    inputs = set(fused.buffers[:2])
+    if behind > place and written(steps[behind]) & inputs:
+        return None
+    return behind if steps.last_writer(inputs, place, behind) is None else None
 
 
 # --- the fused step --------------------------------------------------------------------------------
@@ -147,7 +98,7 @@ class _Refused(Exception):
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Walk:
     """An index that is linear in loop variables."""
 
     offset: Dimension
@@ -157,8 +108,9 @@ class _Place:
 class _Fusion:
     """One contraction and the kernel that reads its result."""
 
-    def __init__(self, program: Program, call: ContractionCall, kernel: KernelCall) -> None:
+    def __init__(self, program: Program, call: ContractionCall, kernel: KernelCall, taken: set[str]) -> None:
         self.program = program
+        self.taken = taken
         self.call = call
         self.kernel = kernel
         self.product = call.buffers[2]
@@ -168,11 +120,11 @@ class _Fusion:
         self.lets, self.store = self._take_apart(kernel.kernel)
         self.target = self.buffers[self.store.buffer]
         self.target_place = self._place_of(self.store.index)
-        self.product_place: _Place | None = None
+        self.product_place: _Walk | None = None
         #: What the contraction reads already when it stores, in the order of its dimensions.
         self.given: list[tuple[Buffer, Dimension, tuple[int | str, ...]]] = []
         #: What the kernel reads beside, and where.
-        self.arrays: list[tuple[Buffer, _Place]] = []
+        self.arrays: list[tuple[Buffer, _Walk]] = []
         self.names: dict[str, Expression] = {}
 
     def fused(self) -> ContractionCall:
@@ -238,8 +190,7 @@ class _Fusion:
     def _name(self) -> str:
         stem = self.kernel.kernel.name.removeprefix(f"{self.program.name}_k_")
         name = f"{self.call.name}_{stem.rstrip('0123456789').rstrip('_')}"
-        taken = {kernel.name for kernel in map(_kernel, self.program.calls)}
-        while name in taken:
+        while name in self.taken:
             name += "_"
         return name
 
@@ -273,30 +224,30 @@ class _Fusion:
             self.loops[last.name] = extent.offset
             body = last.body
 
-    def _place_of(self, index: Expression) -> _Place:
+    def _place_of(self, index: Expression) -> _Walk:
         place = self._linear(index)
-        return _Place(place.offset, {name: step for name, step in place.strides.items() if step != 0})
+        return _Walk(place.offset, {name: step for name, step in place.strides.items() if step != 0})
 
-    def _linear(self, index: Expression) -> _Place:
+    def _linear(self, index: Expression) -> _Walk:
         if isinstance(index, Literal):
-            return _Place(int(index.value))
+            return _Walk(int(index.value))
         if isinstance(index, Name):
             if index.name in self.loops:
-                return _Place(0, {index.name: 1})
+                return _Walk(0, {index.name: 1})
             if index.name in self.kernel.kernel.sizes:
-                return _Place(self.program.slots[index.name].size)
+                return _Walk(self.program.slots[index.name].size)
         if isinstance(index, Call) and index.function in ("add", "mul"):
             left, right = (self._linear(each) for each in index.arguments)
             if index.function == "add":
                 strides = dict(left.strides)
                 for name, step in right.strides.items():
                     strides[name] = dims.add(strides.get(name, 0), step)
-                return _Place(dims.add(left.offset, right.offset), strides)
+                return _Walk(dims.add(left.offset, right.offset), strides)
             if left.strides:
                 left, right = right, left
             if not left.strides:
                 scaled = {name: dims.multiply(left.offset, step) for name, step in right.strides.items()}
-                return _Place(dims.multiply(left.offset, right.offset), scaled)
+                return _Walk(dims.multiply(left.offset, right.offset), scaled)
         raise _Refused
 
     def _converted(self, expression: Expression) -> Expression:
@@ -317,7 +268,7 @@ class _Fusion:
                 return replace(expression, arguments=tuple(map(self._converted, arguments)))
         raise _Refused
 
-    def _loaded(self, buffer: Buffer, place: _Place) -> Expression:
+    def _loaded(self, buffer: Buffer, place: _Walk) -> Expression:
         if buffer is self.product:
             if self.product_place not in (None, place):
                 raise _Refused
@@ -377,7 +328,7 @@ class _Fusion:
         given_offsets = (offset for _, offset, _ in self.given)
         return tuple(axes), (*self.call.offsets[:2], target, *given_offsets, *others)
 
-    def _matched(self, place: _Place) -> dict[str, tuple[str, Dimension]]:
+    def _matched(self, place: _Walk) -> dict[str, tuple[str, Dimension]]:
         """For each index of the result its loop, and by how much that goes on when the index does.
 
         Each loop of the kernel is one or several indices of the contraction, the nearest in memory first.

@@ -277,3 +277,17 @@ def test_literals_that_compare_equal_are_told_apart():
     function = symnet.function([x, y], outputs)
     first, second = function(*[np.full((6, 6), np.nan, "float32")] * 2)
     assert not np.signbit(first).any() and np.signbit(second).all()
+
+
+def test_a_product_that_reads_a_weight_stays_before_its_update():
+    """Both move into stores: the gradient that is handed back reads the weight as it was."""
+    x, g, w = T.fmatrix("x"), T.fmatrix("g"), shared(20, 20)
+    old = w.get_value()
+    back = T.dot(g, w.T) * T.lt(0, x)
+    again = T.dot(T.tanh(back), T.sqr(x).T)
+    function = symnet.function([x, g], again, updates=[(w, w - T.dot(x.T, g))])
+    values = draw(4, 20), draw(4, 20)
+    expected = np.tanh(values[1] @ old.T * (values[0] > 0)) @ np.square(values[0]).T
+    np.testing.assert_allclose(function(*values), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(w.get_value(), old - values[0].T @ values[1], rtol=1e-5, atol=1e-5)
+    assert sum(map(is_contraction, function.kernels)) == 3
