@@ -78,8 +78,11 @@ def _run_piece(caller: Caller, columns: list[_Column], results: _Results, first:
         last = min(last, part.last)
         parts.append(part)
     values = [each.first for each in parts]
-    if not results.stacks:
-        results.expect(caller.executor.kinds_of_results(values))
+    if not results.stacks and caller.form.count:
+        kinds = caller.executor.kinds_of_results(values)
+        if kinds is None:
+            return 0
+        results.expect(kinds)
     return int(
         caller.executor.run_many(
             values,
@@ -276,16 +279,14 @@ class _Results:
         self.count = count
         self.stacks: list[np.ndarray[Any, Any]] = []
 
-    def expect(self, kinds: Sequence[tuple[tuple[int, ...], Any]] | None) -> None:
+    def expect(self, kinds: Sequence[tuple[tuple[int, ...], Any]]) -> None:
         """Results of these shapes and dtypes."""
-        for shape, dtype in kinds or ():
-            self.stacks.append(np.empty((self.count, *shape), dtype=dtype))
+        self.stacks = [np.empty((self.count, *shape), dtype=dtype) for shape, dtype in kinds]
 
     def put(self, number: int, results: Sequence[np.ndarray[Any, Any]]) -> None:
         """A call's results."""
         if number == 0 or not self.stacks:
             # What was expected of the first call may have been wrong.
-            self.stacks = []
             self.expect([(each.shape, each.dtype) for each in results])
         for position, (stack, result) in enumerate(zip(self.stacks, results, strict=True)):
             if result.shape != stack.shape[1:]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 import symnet
 import symnet.tensor as T
 from symnet.compile import cache
+from symnet.compile.locks import BUSY, HELD
 
 ROOT = Path(symnet.__file__).parents[1]
 
@@ -175,6 +177,64 @@ def test_a_value_that_is_set_while_calls_run():
         return True
 
     assert all(together(3, work))
+
+
+def test_calls_of_all_kinds_with_threads_and_collections_at_every_turn():
+    """Errors, other shapes, maps, finalizers that call, values that are set: while Python switches threads
+    and collects garbage as often as it can."""
+    a, b, c = (symnet.shared(np.zeros(200)) for _ in range(3))
+    x, i = T.dvector("x"), T.lscalar("i")
+    add = symnet.function([x], {"d": a.sum() - b.sum(), "x": x * 2}, updates=[(a, a + x), (b, b + x)])
+    read = symnet.function([i], [abs(a - b).max(), c[i] * 0])
+    long = symnet.function([x], T.exp(T.outer(x, x)).sum(), updates=[(c, c + x)])
+    wrong = []
+
+    class Circle:
+        def __init__(self):
+            self.me = self
+
+        def __del__(self):
+            note(not any(read(0)))
+
+    def note(holds):
+        if not holds:
+            wrong.append("a value")
+
+    def refused(call, given, kind):
+        with pytest.raises(kind):
+            call(given)
+
+    kinds = [
+        *[lambda: note(add(np.ones(200))["d"] == 0)] * 6,
+        *[lambda: note(not any(read(3)))] * 6,
+        *[lambda: long(np.full(200, 1e-3))] * 2,
+        lambda: note(not np.any(read.map([0] * 5))),
+        lambda: refused(read, 500, IndexError),
+        lambda: refused(add, np.ones(3), symnet.errors.SymnetError),
+        lambda: note(np.ptp(a.get_value()) == 0),
+        lambda: c.set_value(np.zeros(200)),
+        Circle,
+    ]
+    until = time.monotonic() + 2
+
+    def work(number):
+        choose = np.random.default_rng(number)
+        while time.monotonic() < until:
+            kinds[choose.integers(len(kinds))]()
+        return True
+
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(1, 1, 1)
+    try:
+        assert all(together(4, work))
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)
+    assert wrong == []
+    words = [each.container.words for each in (a, b, c)]
+    assert all(each[BUSY] == each[HELD] == 0 for each in words)
+    np.testing.assert_array_equal(a.get_value(), b.get_value())
 
 
 def test_a_call_that_waits_can_be_interrupted():
