@@ -193,9 +193,10 @@ class OuterPlans(Model):
         if not block:
             panel = min(panel, columns.panel_bytes)
         near = panel <= machine.l1 * _NEAR and (block or (row_tiles > 1 and not outside))
-        rate = 64 if near else 48 if block else self.rate(self.b_bytes)
-        if rate < 16 and row_tiles > 1:
-            rate /= 4  # columns of a large array are spread over pages, again for every tile
+        rate: float = 64 if near else 32 if block else self.rate(self.b_bytes)
+        if not near and not block and row_tiles > 1:
+            # Columns of an array lie apart, those of a large one on many pages, again for every tile.
+            rate /= 2 if rate > 16 else 4
         # Rows a page apart fall into the same few lines of the first-level cache.
         apart = self.strides[rows[0][0].name][0] * element if rows else 1
         crowded = row_size > 8 and apart % 4096 == 0
@@ -214,7 +215,7 @@ class OuterPlans(Model):
             for taken, repeats in block_segments(rows):
                 fmas = taken * stretch.vectors
                 step = step_cycles(fmas, taken + pieces, merges, steps, row_size * vectors)
-                step = max(step, bytes_each / rate)
+                step = max(step, (bytes_each + taken * element) / rate)
                 if crowded:
                     step *= 1.15
                 stores = turning(row_offsets[:taken], stretch.stores, stretch.lanes, width)[1]
@@ -222,7 +223,8 @@ class OuterPlans(Model):
                 cost += stretch.times * repeats * tile
             if block:
                 once: float = max(stretch.loads * lines + stretch.vectors, 1.5 * stretch.merges)
-                once = max(once, bytes_each / self.rate(self.b_bytes))
+                # Short stretches of many lines arrive at half the speed of long ones.
+                once = max(once, 2 * bytes_each / self.rate(self.b_bytes))
                 copying += stretch.times * self.steps * once
         cost *= self.row_count / math.prod(count(d) for d, _ in rows)
         tall = self._tall(rows, max(1, steps))
