@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from symnet.compile.caller import Caller
 from symnet.compile.debug import tell_rewriting
-from symnet.compile.many import call_many
 from symnet.compile.mode import Mode, resolve_mode
-from symnet.compile.quick import Desk, plan_of
 from symnet.compile.request import (
     In,
     Out,
@@ -36,6 +34,7 @@ from symnet.graph.variable import Variable
 
 if TYPE_CHECKING:
     from symnet.compile.call import Specialisation
+    from symnet.compile.quick import Desk
     from symnet.inspect.profile import Profile
 
 __all__ = ["Function", "In", "Out", "evaluate", "function"]
@@ -133,6 +132,8 @@ class Function:
 
     def _make_quick(self, specialisations: list[Specialisation], launcher: Any) -> None:
         """From now on calls that fit these specialisations run without Python in between."""
+        from symnet.compile.quick import Desk, plan_of
+
         if self._desk is None:
             self._desk = Desk(launcher, self._caller)
         for each in specialisations[self._desk.plans :]:
@@ -171,6 +172,8 @@ class Function:
         >>> total.get_value().item()
         12.0
         """
+        from symnet.compile.many import call_many
+
         return call_many(self._caller, args, kwargs)
 
     def profile(self, *args: Any, n: int = 100, **kwargs: Any) -> Profile:

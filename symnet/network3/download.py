@@ -4,10 +4,7 @@ Each is checked by its SHA-256 before it gets its name, so the folder never hold
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
-import urllib.error
-import urllib.request
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -72,6 +69,8 @@ def _fault(packed: bytes, facts: FileFacts) -> str | None:
 
 def _fetch(address: str, facts: FileFacts, timeout: float) -> bytes:
     """The bytes at `address`; refuses more than a gzip file of that content can need."""
+    import urllib.request
+
     most = facts.size + facts.size // 100 + 10_000
     with urllib.request.urlopen(address, timeout=timeout) as response:
         packed: bytes = response.read(most + 1)
@@ -115,6 +114,9 @@ def fetch_mnist(
 
 def _from_mirrors(name: str, facts: FileFacts, mirrors: Sequence[str], timeout: float) -> bytes:
     """The first whole file `name` that a mirror gives."""
+    # Here, since most programs never download, and HTTP with TLS takes a fifth of the package's start.
+    import http.client
+
     answers = []
     for mirror in mirrors:
         address = mirror.rstrip("/") + "/" + name
