@@ -122,6 +122,14 @@ class AssertError(SymnetError, AssertionError):
     """A condition of an `Assert` op that does not hold when a function runs."""
 
 
+class NanError(SymnetError, ArithmeticError):
+    """A NaN or an infinity that came up in a function made with `check="nan"`."""
+
+
+class DifferenceError(SymnetError, ArithmeticError):
+    """A compiled value that is not NumPy's, in a function made with `check="reference"`."""
+
+
 class InputTypeError(SymnetError, TypeError):
     """A value given to a function whose dtype or rank is not its input's."""
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from symnet.compile.locks import Locks
 from symnet.compile.shared import SharedVariable
-from symnet.errors import IndexingError, ShapeError, SymnetError
+from symnet.errors import AssertError, IndexingError, NanError, ShapeError, SymnetError
 from symnet.graph.dims import Unknown
 from symnet.graph.function_graph import FunctionGraph
 from symnet.graph.op import HostValue, Mismatch, ShapeContext, mismatch_error
@@ -48,6 +48,8 @@ def apply_op(node: Apply, inputs: Sequence[np.ndarray[Any, Any]]) -> list[np.nda
         raise mismatch_error(op, str(mismatch), _operands(node, inputs), node.source) from None
     try:
         found = op.numpy(node, *inputs)
+    except AssertError as error:
+        raise AssertError(error.asked, _operands(node, inputs), node.source) from None
     except SymnetError:
         raise
     except IndexError as error:
@@ -86,12 +88,55 @@ def _check(node: Apply, output: Variable, result: np.ndarray[Any, Any], shape: S
             )
 
 
+def refuse_new_nan(
+    node: Apply, operands: Sequence[np.ndarray[Any, Any]], results: Sequence[np.ndarray[Any, Any]]
+) -> None:
+    """Raise where a node's results have a NaN or an infinity, and its operands have none.
+
+    Raises
+    ------
+    NanError
+        With the node's line, and its operands' ranges.
+    """
+    bad = next((each for each in results if not is_finite(each)), None)
+    if bad is None or not all(is_finite(each) for each in operands):
+        return
+    count = f"{int(np.isnan(bad).sum())} NaN and {int(np.isinf(bad).sum())} infinities"
+    told = f"{count} among {bad.size} entries"
+    raise NanError(
+        f"{node.op}: the result has {told}, and what it is computed from has none",
+        [describe_range(*each) for each in zip(node.inputs, operands, strict=True)],
+        node.source,
+    )
+
+
+def is_finite(array: np.ndarray[Any, Any]) -> bool:
+    """Whether an array has neither NaN nor infinity."""
+    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
+
+
+def describe_range(variable: Variable, value: np.ndarray[Any, Any]) -> str:
+    """An operand for an error: what it is, its shape at this call, and the range of its entries."""
+    from symnet.errors import describe
+
+    text = f"{describe(variable)}, here of shape {value.shape}"
+    if value.size == 0 or value.dtype.kind == "c":
+        return text
+    return f"{text}, from {value.min():.6g} to {value.max():.6g}"
+
+
 class ReferenceExecutor:
     """Runs a graph by NumPy, one op after the other."""
 
     def __init__(
-        self, graph: FunctionGraph, arguments: int, outputs: int, updates: list[SharedVariable]
+        self,
+        graph: FunctionGraph,
+        arguments: int,
+        outputs: int,
+        updates: list[SharedVariable],
+        check: str | None = None,
     ) -> None:
+        self.check = check
         self.arguments = graph.inputs[:arguments]
         self.shared = [each for each in graph.inputs[arguments:] if isinstance(each, SharedVariable)]
         self.outputs = graph.outputs[:outputs]
@@ -114,7 +159,10 @@ class ReferenceExecutor:
                 return variable.data if isinstance(variable, Constant) else known[variable]
 
             for node in self.order:
-                results = apply_op(node, [value(each) for each in node.inputs])
+                operands = [value(each) for each in node.inputs]
+                results = apply_op(node, operands)
+                if self.check == "nan":
+                    refuse_new_nan(node, operands, results)
                 known.update(zip(node.outputs, results, strict=True))
             outputs = [np.array(value(each)) for each in self.outputs]
             new_values = [np.array(value(each), order="C") for each in self.update_values]

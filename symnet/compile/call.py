@@ -16,7 +16,7 @@ from symnet.compile.debug import tell_kernels
 from symnet.compile.epilogue import fuse_epilogues
 from symnet.compile.host import HostCalls
 from symnet.compile.locks import FUNCTION, Locks, new_lock
-from symnet.compile.lower import lower
+from symnet.compile.lower import Checker, lower
 from symnet.compile.memory import plan_memory
 from symnet.compile.plan import STATUS_WORDS, FreeLeases, ListedLeases, lease_words
 from symnet.compile.program import (
@@ -283,6 +283,7 @@ class CompiledExecutor:
         load: Load,
         find_launcher: Callable[[], Any],
         profiled: bool = False,
+        checker: Checker | None = None,
     ) -> None:
         self.graph = graph
         self._load = load
@@ -292,6 +293,7 @@ class CompiledExecutor:
         self.updates = updates
         self.name = name
         self.profiled = profiled
+        self._checker = checker
         self.shared = [each for each in graph.inputs[arguments:] if isinstance(each, SharedVariable)]
         containers = {each.container for each in self.shared}
         self._locked = sorted(containers, key=lambda each: each.order)
@@ -503,7 +505,7 @@ class CompiledExecutor:
             if key == (dynamic, capacities, guards):
                 return each
         name = _identifier(self.name)
-        program = lower(self.graph, self.arguments, self.outputs, self.updates, sizes, name)
+        program = lower(self.graph, self.arguments, self.outputs, self.updates, sizes, name, self._checker)
         fuse_epilogues(program)
         share_kernels(program)
         plan_memory(program)

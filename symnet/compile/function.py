@@ -275,6 +275,7 @@ def function(
     allow_input_downcast: bool | None = None,
     profile: Any = None,
     on_unused_input: str | None = None,
+    check: str | None = None,
 ) -> Function:
     """Compile expressions into a function.
 
@@ -301,6 +302,10 @@ def function(
         "raise" (the default, `config.on_unused_input`), "warn", or "ignore".
     profile
         True adds up the kernels' times in all calls, for `f.profiled`.
+    check
+        "nan" stops a call at the first result that has a NaN or an infinity which what it is computed from
+        lacks; "reference" at the first that is not what NumPy computes. Both name the op, its line, and the
+        ranges of its operands, and nothing is written to a shared variable then. They cost time.
     accept_inplace, rebuild_strict
         Accepted for Theano's programs.
 
@@ -340,7 +345,7 @@ def function(
         form,
         graph,
         list(update_pairs),
-        resolve_mode(mode),
+        resolve_mode(mode) if check is None else resolve_mode(mode).checking(check),
         name,
         source,
         allow_input_downcast,

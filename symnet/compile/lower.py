@@ -7,7 +7,7 @@ the output of a kernel. Rules for families of ops are registered in `symnet.comp
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -151,6 +151,13 @@ def is_contiguous(view: View) -> bool:
     )
 
 
+class Checker(Protocol):
+    """What adds steps to a program that look at the values it stores."""
+
+    def add_steps(self, lowering: Any, variable: Variable) -> None:
+        """Look at a variable that was just stored, if it was."""
+
+
 class Lowering:
     """One graph on its way to a Program."""
 
@@ -162,8 +169,10 @@ class Lowering:
         updates: list[SharedVariable],
         sizes: Sizes,
         name: str,
+        checker: Checker | None = None,
     ) -> None:
         self.graph = graph
+        self.checker = checker
         self.sizes = sizes
         self.updates = updates
         self.program = Program(name, slots=sizes.slots)
@@ -427,6 +436,9 @@ class Lowering:
             self.emit_checks(node)
             self.node = node
             self._lower(node)
+            if self.checker is not None:
+                for output in node.outputs:
+                    self.checker.add_steps(self, output)
         self.node = None
         self._finish_results()
         for name in list(self.program.slots):
@@ -482,8 +494,12 @@ class Lowering:
             if variable.dtype not in COMPILED_DTYPES:
                 raise _uncompiled("results", variable)
             buffer = self.new_buffer(f"result{position}", variable.dtype, shape, "output", position)
-            write_entries(self, variable, View(buffer, 0, contiguous_strides(shape), shape))
+            result = View(buffer, 0, contiguous_strides(shape), shape)
+            write_entries(self, variable, result)
             self.program.outputs.append((buffer, shape))
+            if self.checker is not None and variable not in self.views:
+                self.views[variable] = result
+                self.checker.add_steps(self, variable)
 
 
 def _uncompiled(what: str, variable: Variable) -> CompileError:
@@ -502,15 +518,21 @@ def _uniform(data: np.ndarray[Any, Any]) -> bool:
 
 
 def lower(
-    graph: FunctionGraph, arguments: int, outputs: int, updates: list[SharedVariable], sizes: Sizes, name: str
+    graph: FunctionGraph,
+    arguments: int,
+    outputs: int,
+    updates: list[SharedVariable],
+    sizes: Sizes,
+    name: str,
+    checker: Checker | None = None,
 ) -> Program:
-    """Lower a rewritten graph at known sizes.
+    """Lower a rewritten graph at known sizes; a `checker` adds steps that look at what is stored.
 
     Raises
     ------
     CompileError
         For an op or dtype that has no kernel; it names the op and the user's line.
     """
-    return Lowering(graph, arguments, outputs, updates, sizes, name).run()
+    return Lowering(graph, arguments, outputs, updates, sizes, name, checker).run()
 
 

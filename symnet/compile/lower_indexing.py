@@ -160,7 +160,7 @@ def _defer(lowering: Lowering, node: Apply, operands: Sequence[Variable], run: C
     where no update reaches them.
     """
     x, out = node.inputs[0], node.outputs[0]
-    if not isinstance(x, SharedVariable) or x not in lowering.updates:
+    if not isinstance(x, SharedVariable) or x not in lowering.updates or lowering.checker is not None:
         return False
     place = lowering._results + lowering.updates.index(x)
     demand = lowering.fusion.of(out)

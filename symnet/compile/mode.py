@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from symnet.config import MODE_NAMES, config
-from symnet.errors import GraphError
+from symnet.errors import ArgumentError, GraphError
 
 if TYPE_CHECKING:
     from symnet.compile.shared import SharedVariable
@@ -24,12 +24,19 @@ class Mode:
         linkers mean "default".
     optimizer
         None or "None" leaves the graph as it is written; anything else rewrites it.
+    check
+        "nan" or "reference": what compiled code looks at after each result that it stores (see `function`).
     """
 
-    def __init__(self, linker: Any = "default", optimizer: Any = "default") -> None:
+    def __init__(
+        self, linker: Any = "default", optimizer: Any = "default", check: str | None = None
+    ) -> None:
         self.linker = "default" if linker in _LINKERS or linker is None else linker
         if self.linker not in ("default", "reference"):
             raise GraphError(f'Mode with linker {linker!r}: "default" or "reference" are expected')
+        if check not in (None, "nan", "reference"):
+            raise ArgumentError(f'check={check!r}: None, "nan" or "reference" is expected')
+        self.check = check
         self.rewrites = optimizer not in (None, "None") and self.linker == "default"
 
     def rewrite(self, graph: FunctionGraph) -> Any:
@@ -56,11 +63,22 @@ class Mode:
         if self.linker == "reference":
             from symnet.backend.reference import ReferenceExecutor
 
-            return ReferenceExecutor(graph, arguments, outputs, updates)
+            return ReferenceExecutor(graph, arguments, outputs, updates, self.check)
         from symnet.backend.cpu.runtime import launcher, load_program
         from symnet.compile.call import CompiledExecutor
 
-        return CompiledExecutor(graph, arguments, outputs, updates, name, load_program, launcher, profiled)
+        checker = None
+        if self.check is not None:
+            from symnet.backend.checked import Checker
+
+            checker = Checker(self.check)
+        return CompiledExecutor(
+            graph, arguments, outputs, updates, name, load_program, launcher, profiled, checker
+        )
+
+    def checking(self, check: str) -> Mode:
+        """This mode, with a check."""
+        return Mode(self.linker, "default" if self.rewrites else None, check)
 
     def including(self, *names: str) -> Mode:
         """This mode (Theano's programs name optimisations to include)."""
@@ -69,7 +87,22 @@ class Mode:
     excluding = including
 
     def __repr__(self) -> str:
-        return f"Mode({self.linker!r})"
+        check = f", check={self.check!r}" if self.check is not None else ""
+        return f"Mode({self.linker!r}{check})"
+
+
+class NanGuardMode(Mode):
+    """Theano's mode of this name: `check="nan"`, for NaN and infinity alike; large numbers are let pass."""
+
+    def __init__(
+        self,
+        nan_is_error: bool = True,
+        inf_is_error: bool = True,
+        big_is_error: bool = True,
+        optimizer: Any = "default",
+        linker: Any = None,
+    ) -> None:
+        super().__init__(linker, optimizer, "nan" if nan_is_error or inf_is_error else None)
 
 
 def resolve_mode(mode: Any) -> Mode:

@@ -51,8 +51,10 @@ def emit_updates(lowering: Lowering) -> None:
             continue
         reads, in_place, can_fail = _reads(lowering, value, target)
         write = _Write(position, value, target, reads, in_place)
-        if can_fail:
+        if can_fail or lowering.checker is not None and value not in lowering.views:
             _compute_first(lowering, write)
+        if lowering.checker is not None:
+            lowering.checker.add_steps(lowering, value)
         pending.append(write)
     while pending:
         ready = next((w for w in pending if _is_ready(w, pending)), None)

@@ -87,6 +87,7 @@ NAMES: dict[str, dict[str, Any]] = {
     },
     "compile.io": {name: _FUNCTION[name] for name in ("In", "Out", "SymbolicInput", "SymbolicOutput")},
     "compile.mode": _MODE,
+    "compile.nanguardmode": {"NanGuardMode": "symnet.compile.mode:NanGuardMode"},
     "compile.sharedvalue": _SHARED,
     "configdefaults": _CONFIG,
     "configparser": {**_CONFIG, "change_flags": "symnet.theano.flags:change_flags"},
