@@ -89,13 +89,15 @@ def bandwidth(limits: dict, moved: float, written: float) -> float:
     return next((rate for size, rate in places if moved <= size), places[-1][1])
 
 
-def rows_of(found: dict) -> dict[str, list[list[str]]]:
-    """By heading, the head and the rows of a table of all that was measured."""
+def rows_of(found: dict, short: bool = False) -> dict[str, list[list[str]]]:
+    """By heading, the head and the rows of a table of all that was measured; short: with least times
+    alone."""
     names = list(found["systems"])
     tables = {}
     for family, chosen in families_of(found["workloads"]).items():
         head = _head(found["systems"], chosen)
-        rows = [_row(name, line, names, head, found.get("limits")) for name, line in chosen.items()]
+        limits = found.get("limits")
+        rows = [_row(name, line, names, head, limits, short) for name, line in chosen.items()]
         tables[HEADINGS[family]] = [head, *rows]
         if family == "compile":
             tables[MEMORY] = [[*head[: len(names) + 1], "least peer / symnet"], *_memory_rows(chosen, names)]
@@ -130,13 +132,13 @@ def markdown(found: dict, short: bool = False) -> str:
     """All lines as Markdown; or, of families of more than `FEW` workloads, a line each."""
     parts = []
     families = families_of(found["workloads"])
-    for heading, rows in rows_of(found).items():
+    for heading, rows in rows_of(found, short).items():
         if heading == MEMORY:
             parts.append(_markdown(heading, rows))
             continue
         family = next(name for name, text in HEADINGS.items() if text == heading)
         if not short or len(families[family]) <= FEW or family in IN_FULL:
-            parts.append(_markdown(f"{heading} (least / median)", rows))
+            parts.append(_markdown(heading if short else f"{heading} (least / median)", rows))
     if short:
         rows = [
             [family, *_summary(family, lines)]
@@ -216,7 +218,9 @@ def _head(systems: dict[str, dict], lines: dict[str, dict]) -> list[str]:
     return head
 
 
-def _row(name: str, line: dict, names: list[str], head: list[str], limits: dict | None) -> list[str]:
+def _row(
+    name: str, line: dict, names: list[str], head: list[str], limits: dict | None, short: bool
+) -> list[str]:
     cells = [name]
     for system in names:
         took = line["systems"].get(system)
@@ -224,7 +228,8 @@ def _row(name: str, line: dict, names: list[str], head: list[str], limits: dict 
             cells.append("failed" if system in line["errors"] else "–")
             continue
         scale, unit = next((scale, unit) for end, scale, unit in UNITS if took["median"] < end)
-        shown = f"{_digits(took['least'] * scale)} / {_digits(took['median'] * scale)} {unit}"
+        median_too = "" if short else f" / {_digits(took['median'] * scale)}"
+        shown = f"{_digits(took['least'] * scale)}{median_too} {unit}"
         if took.get("form") not in (None, "", "eager", "jit"):
             shown += f" ({took['form']})"
         if "grown" in took and "bytes" not in took:  # where there is no table of memory
