@@ -18,7 +18,7 @@ The first line is its own: {"import_seconds", "threads", "versions"}, or {"missi
     {"do": "limits"}                         what the machine can do (symnet's alone)
 
 and any of them gives {"error": traceback} where it fails. The digest is two numbers for each result (or,
-of a training step, for how far each parameter moved in COMPARED_CALLS calls): its length as a vector,
+of training steps, for how far each parameter moved in COMPARED_CALLS of them, or in one call of many): its length as a vector,
 and its projection on a fixed one; None where systems draw numbers of their own.
 """
 
@@ -137,7 +137,8 @@ class Served:
         best = None
         try:
             for name, form in self._forms(kind, inputs):
-                form.call(COMPARED_CALLS)
+                # Steps are compared while they are few: rounding alone drives them apart in the end.
+                form.call(max(1, COMPARED_CALLS // inputs.get("steps", 1)))
                 digest = form.digest()
                 count = 1 + int(CHOICE_SECONDS / max(1e-7, form.call(2) / 2))
                 seconds = min(form.call(count) / count for _ in range(3))
