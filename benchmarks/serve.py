@@ -17,9 +17,9 @@ The first line is its own: {"import_seconds", "threads", "versions"}, or {"missi
                                              {"seconds", "bytes"} or {"absent": why}
     {"do": "limits"}                         what the machine can do (symnet's alone)
 
-and any of them gives {"error": traceback} where it fails. The digest is two numbers for each result (or,
-of training steps, for how far each parameter moved in COMPARED_CALLS of them, or in one call of many): its length as a vector,
-and its projection on a fixed one; None where systems draw numbers of their own.
+and any of them gives {"error": traceback} where it fails. The digest is two numbers for each result, or, of
+training steps, for how far each parameter moved in COMPARED_CALLS of them (or in one call of many): its
+length as a vector, and its projection on a fixed one; None where systems draw numbers of their own.
 """
 
 import gc

@@ -1,5 +1,5 @@
-"""How PyTorch does the workloads of one operation each: eagerly, and, where several operations may become
-one kernel, by torch.compile too."""
+"""How PyTorch does the workloads of one operation each: eagerly, and, chains of several operations, by
+torch.compile too."""
 
 import torch
 from torch.nn import functional
@@ -12,8 +12,8 @@ def kernel(kind, inputs):
     given = {name: torch.tensor(array) for name, array in inputs["arrays"].items()}
     call = KERNELS[kind](inputs, **given)
     forms = {"eager": call}
-    if kind in COMPILED:
-        compiled = torch.compile(COMPILED[kind](inputs), dynamic=False)
+    if kind == "chain":
+        compiled = torch.compile(chain_of(inputs), dynamic=False)
         forms["torch.compile"] = lambda: compiled(*given.values())
     return forms
 
@@ -60,30 +60,26 @@ def chain_of(inputs):
     return chained
 
 
-def function_of(inputs):
-    return getattr(torch, inputs["function"])
+def chain(inputs, **given):
+    chained = chain_of(inputs)
+    return lambda: chained(*given.values())
 
 
-def reduction_of(inputs):
+def function(inputs, x):
+    called = getattr(torch, inputs["function"])
+    return lambda: called(x)
+
+
+def reduction(inputs, x):
     name, axis = inputs["reduction"], inputs["axis"]
-    function = getattr(torch, "amax" if name == "max" else name)
+    called = getattr(torch, "amax" if name == "max" else name)
     if axis is None:
-        return lambda x: function(x)
-    return lambda x: function(x, dim=axis)
+        return lambda: called(x)
+    return lambda: called(x, dim=axis)
 
 
-def softmax_of(inputs):
-    return lambda x: torch.softmax(x, dim=1)
-
-
-def once(made):
-    """The form without torch.compile."""
-
-    def eager(inputs, **given):
-        function = made(inputs)
-        return lambda: function(*given.values())
-
-    return eager
+def softmax(inputs, x):
+    return lambda: torch.softmax(x, dim=1)
 
 
 def cross_entropy(inputs, x, y):
@@ -118,12 +114,6 @@ def overhead(inputs, **given):
     return added
 
 
-COMPILED = {
-    "chain": chain_of,
-    "function": lambda inputs: lambda x: function_of(inputs)(x),
-    "reduction": reduction_of,
-    "softmax": softmax_of,
-}
 KERNELS = {
     "dot": dot,
     "convolution": convolution,
@@ -132,7 +122,10 @@ KERNELS = {
     "gather": gather,
     "scatter_add": scatter_add,
     "overhead": overhead,
-    **{kind: once(made) for kind, made in COMPILED.items()},
+    "chain": chain,
+    "function": function,
+    "reduction": reduction,
+    "softmax": softmax,
 }
 
 
