@@ -132,14 +132,33 @@ class Specialisation:
         self.output_words = {
             buffer.source: word for word, buffer in enumerate(table.pointers) if buffer.kind == "output"
         }
-        fixed = all(isinstance(length, int) for _, shape in program.outputs for length in shape)
+        #: For each result its axes: lengths, or whose length each is; None where one is found otherwise.
+        self.result_axes = [self._axes(shape) for _, shape in program.outputs]
         #: Whether what a call gives and replaces is known before it runs, and no Python is in it.
-        self.can_be_quick = fixed and not program.replaced and not program.host_steps
+        self.can_be_quick = not (None in self.result_axes or program.replaced or program.host_steps)
         self.lease_words = lease_words(table.words, arguments, len(program.outputs))
         self._leases: dict[int, _Lease] = {}
         self.free: FreeLeases = ListedLeases()
         self.calls = 0
         self.told = False
+
+    def _axes(self, shape: Sequence[dims.Dimension]) -> tuple[int | Length, ...] | None:
+        axes: list[int | Length] = []
+        for length in shape:
+            found = _leaf(length)
+            if isinstance(found, SlotLeaf):
+                found = _leaf(self.program.slots[found.name].definition)
+            if not isinstance(found, int) and found not in self.table.lengths:
+                return None
+            axes.append(found)
+        return tuple(axes)
+
+    def result_shapes(self, arrays: Sequence[np.ndarray[Any, Any]]) -> list[tuple[int, ...]]:
+        """The shapes of the results for such inputs, where they can be quick."""
+        return [
+            tuple(n if isinstance(n, int) else arrays[n.position].shape[n.axis] for n in axes or ())
+            for axes in self.result_axes
+        ]
 
     def lease(self) -> _Lease:
         """An arena that no other call uses."""
@@ -214,7 +233,7 @@ class Specialisation:
         last: int,
     ) -> int:
         """Run the entry for calls `first` to `last`; how many returned 0 before one that did not."""
-        shapes = [shape for _, shape in self.program.outputs]
+        shapes = self.result_shapes(arrays)
         if any(each.shape[1:] != shape for each, shape in zip(results, shapes, strict=True)):
             return 0
         moved = [(word, columns[position]) for word, position in self.inputs if position < len(columns)]
@@ -413,10 +432,9 @@ class CompiledExecutor:
         chosen = self._known(values)
         if chosen is None:
             return None
-        return [
-            (tuple(length for length in shape if isinstance(length, int)), buffer.dtype)
-            for buffer, shape in chosen.program.outputs
-        ]
+        arrays = [*values, *(each.container.array for each in self.shared)]
+        dtypes = [buffer.dtype for buffer, _ in chosen.program.outputs]
+        return list(zip(chosen.result_shapes(arrays), dtypes, strict=True))
 
     def _known(self, values: Sequence[np.ndarray[Any, Any]]) -> Specialisation | None:
         """The specialisation that comes first for such arguments; None unless it can be quick."""
@@ -570,6 +588,13 @@ class CompiledExecutor:
                 return error
         site = chosen.program.sites[status[0]]
         return site.kind(site.message.format(*status[1:]), list(site.operands), site.node.source)
+
+
+def _leaf(size: dims.Dimension) -> Any:
+    """The length or the leaf that a size is; None where it is computed."""
+    if isinstance(size, dims.Size):
+        return size.arguments[0] if size.function == "leaf" else None
+    return size
 
 
 def _nobody() -> None:

@@ -20,7 +20,7 @@ from symnet.compile.program import ContractionCall, KernelCall, Program
 #: `SLOW` is what calls go to that fit no plan, `CONTENDED` those that must wait for others; `DEFAULTS` is
 #: where the addresses of what stands for missing arguments are, 0 for those without a constant default.
 RUNTIME, SLOW, CONTENDED, DEFAULTS, ARGUMENTS, PLANS, FIRST_PLAN = range(7)
-MOST_PLANS = 8
+MOST_PLANS = 32
 
 #: Words of a plan; the names that end in _AT say at which word of it a list of records begins.
 (
@@ -53,7 +53,9 @@ KIND, SCALAR_TYPE, LOWEST, HIGHEST, ARRAY = range(5)
 ARRAYS_ALONE, INTEGER, DOUBLE, SINGLE = range(4)
 #: A container's record: its words, whether the function updates it, its item's size.
 CONTAINER, UPDATED, ITEM_BYTES, CONTAINER_RECORD = range(4)
-#: An output's record: its dtype object, its word in the table, its rank, its axes.
+#: An output's record: its dtype object, its word in the table, its rank, its axes: for each its length, or -1
+#: less the word of the table that holds the length.
+MOST_AXES = 64
 DTYPE_OBJECT, OUTPUT_WORD, OUTPUT_RANK, OUTPUT_AXES = range(4)
 
 #: How results are handed back.

@@ -128,8 +128,9 @@ def plan_of(
     words[plan.OUTPUTS_AT] = len(words)
     for number, (buffer, shape) in enumerate(results):
         dtype = np.dtype(buffer.dtype)
-        lengths = [length for length in shape if isinstance(length, int)]
-        words += [id(dtype), specialisation.output_words[number], len(shape), *lengths]
+        words += [id(dtype), specialisation.output_words[number], len(shape)]
+        for axis in specialisation.result_axes[number] or ():
+            words.append(axis if isinstance(axis, int) else -1 - table.length(axis))
         kept.append(dtype)
     specialisation.lend_to(free)
     return Words.of(words, kept)

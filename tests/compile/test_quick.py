@@ -16,6 +16,7 @@ import pytest
 import symnet
 import symnet.tensor as T
 from symnet.backend.cpu import launcher
+from symnet.compile import plan
 from symnet.compile.locks import BUSY, HELD
 from symnet.errors import SymnetError
 from symnet.ops.effects import Print
@@ -231,12 +232,36 @@ def test_a_function_that_calls_python_may_call_itself():
     assert found == [3, 3, 3, 12, 15, 18]
 
 
-def test_functions_with_more_specialisations_than_plans():
-    x = T.dvector("x")
-    f = symnet.function([x], T.concatenate([x, x])[: x.shape[0]] * 2)
+def test_results_whose_lengths_are_arguments_lengths(monkeypatch):
+    x, y, i = T.dmatrix("x"), T.dvector("y"), T.lscalar("i")
+    outputs = [T.dot(x, y), x + 1, x.T * 2, T.outer(y, y[::-1]), x.sum(), (x > 0) & (x < 9), y * i]
+    f = symnet.function([x, y, i], outputs)
+    g = symnet.function([x, y, i], outputs, mode="reference")
+    whole = np.random.RandomState(0).randn(70, 70)
+    shapes = [(3, 4), (5, 6), (2, 2), (0, 3), (3, 0), (1, 1), (40, 1), (1, 60), (33, 64), (70, 70)]
     for _ in range(3):
-        for length in (1, 2, 100, 1000, 10_000, 3, 0):
+        for rows, columns in shapes:
+            given = whole[:rows, :columns].copy(), whole[0, :columns].copy(), rows
+            for mine, its in zip(f(*given), g(*given), strict=True):
+                assert mine.shape == its.shape and mine.flags.owndata
+                np.testing.assert_allclose(mine, its, rtol=1e-12, atol=1e-14)
+    columns = np.ones((4, 5, 6)), np.ones((4, 6)), range(4)
+    f.map(*columns)
+    monkeypatch.setattr(f._executor, "run", None)
+    assert [each.shape for each in f(whole[:20, :9].copy(), whole[0, :9].copy(), 1)[:2]] == [(20,), (20, 9)]
+    mapped = f.map(*columns)
+    assert mapped[2].shape == (4, 6, 5) and mapped[6][:, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_functions_with_more_specialisations_than_plans(monkeypatch):
+    x = T.dvector("x")
+    monkeypatch.setattr(plan, "MOST_PLANS", 3)
+    f = symnet.function([x], T.concatenate([x, x])[: x.shape[0]] * 2)
+    lengths = [2**n for n in range(1, 9)]
+    for _ in range(3):
+        for length in (*lengths, 3, 0, 100, 1):
             np.testing.assert_array_equal(f(np.ones(length)), np.full(length, 2.0))
+    assert f.report["specialisations"] > 3
 
 
 def test_pickled_functions_become_quick_anew():

@@ -373,18 +373,25 @@ def _emit_outputs(module: ir.Module) -> ir.Function:
     failed = code.block("failed")
     record = code.variable(code.as_word(code.place(words, code.word(words, plan.OUTPUTS_AT))))
     reached = code.variable(_INT64(0))
+    lengths = builder.alloca(_INT64, plan.MOST_AXES)
+    lengths.type = _POINTER
     with code.loop(code.word(words, plan.OUTPUTS)) as number:
         builder.store(number, reached)
         here = builder.inttoptr(code.read(record), _POINTER)
         dtype = code.word(here, plan.DTYPE_OBJECT, _POINTER)
         rank = code.word(here, plan.OUTPUT_RANK)
         axes = code.place(here, plan.OUTPUT_AXES)
+        with code.loop(rank) as axis:
+            length = code.word(axes, axis)
+            word = builder.select(code.compare("<", length, 0), builder.sub(_INT64(-1), length), _INT64(0))
+            found = builder.select(code.compare("<", length, 0), code.word(lease, word), length)
+            builder.store(found, code.place(lengths, axis))
         kind = code.object("array")
         # The new array takes over a reference to its dtype.
         code.call("Py_IncRef", dtype)
         made = code.call(
             "PyArray_NewFromDescr",
-            *(kind, dtype, builder.trunc(rank, _INT32), axes, _NULL, _NULL, _INT32(0), _NULL),
+            *(kind, dtype, builder.trunc(rank, _INT32), lengths, _NULL, _NULL, _INT32(0), _NULL),
         )
         code.go_unless(builder.not_(code.equal(made, _NULL)), failed)
         builder.store(code.as_word(made), code.place(results, number))
