@@ -7,6 +7,7 @@ import mmap
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from llvmlite import ir
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
+from symnet.backend.cpu import contraction as emitter
 from symnet.backend.cpu import contraction_tile, llvm
 from symnet.backend.cpu.contraction import (
     Contraction,
@@ -459,6 +461,27 @@ def test_tiles_may_be_turned_before_they_are_stored(name: str, monkeypatch: pyte
         check(contraction, kernel)
 
 
+@pytest.mark.parametrize("name", MACHINES)
+def test_columns_that_lie_apart_are_turned_while_packed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    turned = []
+    pack = emitter._Emitter._pack_turned
+
+    def spy(self: emitter._Emitter, *arguments: Any) -> None:
+        turned.append(self.plan)
+        pack(self, *arguments)
+
+    monkeypatch.setattr(emitter._Emitter, "_pack_turned", spy)
+    machine = replace(MACHINES[name], l1=max(16384, MACHINES[name].l1), l2=1 << 18)
+    # Whole vectors of contracted indices and what is left, columns left over, and blocks.
+    shapes = [(96, 70, 64), (200, 37, 45), (300, 16, 33), (250, 700, 40)]
+    contractions = [product(m, k, n, b_transposed=True) for m, k, n in shapes]
+    contractions += [convolutions(20, 7, 9, 11, 33, (3, 2))["forward"]]
+    kernels = Kernels(contractions, machine)
+    assert turned
+    for contraction, kernel in zip(contractions, kernels.functions, strict=True):
+        check(contraction, kernel)
+
+
 def test_rows_of_two_indices() -> None:
     machine = replace(HOST, lanes_bytes=64, registers=32, l1=48 << 10, l2=1 << 20)
     shape = 10, 6, 14, 14, 16, (5, 5)
@@ -718,6 +741,30 @@ def test_arm_gets_vector_instructions() -> None:
         text = llvm.emit_assembly(module, arm)
         assert text.count("fmla") >= 12
         assert "fmadd" not in text
+
+
+OTHERS = {
+    "avx2": Machine(32, 16, name="haswell", triple="x86_64-unknown-linux-gnu", masks=True),
+    "arm": Machine(16, 32, name="neoverse-n1", triple="aarch64-unknown-linux-gnu"),
+}
+
+
+@pytest.mark.parametrize(("name", "used"), [("avx2", "ymm"), ("arm", "fmla")])
+def test_code_for_other_processors(name: str, used: str) -> None:
+    """Products of every transposition, packed and turned ones among them, for processors other than ours."""
+    import llvmlite.binding
+
+    llvmlite.binding.initialize_all_targets()
+    llvmlite.binding.initialize_all_asmprinters()
+    forms = [product(300, 120, 96, a_transposed=ta, b_transposed=tb) for ta, tb in TRANSPOSITIONS]
+    forms += [product(1, 300, 40), product("m", "k", 24, pitch=64)]
+    forms += list(convolutions(10, 6, 14, 14, 16, (5, 5)).values())
+    module = ir.Module()
+    for number, form in enumerate(forms):
+        emit_contraction(module, f"kernel_{number}", form, OTHERS[name])
+    text = llvm.emit_assembly(module, OTHERS[name])
+    assert text.count(used) > 20 * len(forms)
+    assert "zmm" not in text
 
 
 def test_what_is_not_a_contraction_is_refused() -> None:

@@ -16,15 +16,16 @@ so no patches are ever copied out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable
 
 from llvmlite import ir
 
-from symnet.compile.contraction import Contraction, Dimension
+from symnet.compile.contraction import Contraction, Dimension, runs
 
 from .contraction_loops import Loop, remainder_sizes
 from .contraction_plan import plan_contraction
-from .contraction_tile import Pointers, TileEmitter
+from .contraction_tile import Pointers, TileEmitter, join_nested
 from .machine import Machine
 from .vectors import INDEX, Count
 
@@ -244,23 +245,69 @@ class _Emitter(TileEmitter):
         padded = len(chunks) * self.width
         panel = self._panel(padded)
 
-        def copy(names: Sequence[str], source: ir.Value, target: ir.Value) -> ir.Value:
-            if not names:
+        nested: list[tuple[Count, list[Count]]] = []
+        step: Count = padded
+        for name in reversed(plan.contracted):
+            nested.insert(0, (self.extents[name], [self._strides(name)[1], step]))
+            # Only the outermost extent may be unknown, and nothing is outside it.
+            step = vectors.multiply(step, self.extents[name])
+        nested = join_nested(nested)
+
+        def copy(depth: int, source: ir.Value, target: ir.Value) -> None:
+            if depth == len(nested):
                 for number, chunk in enumerate(chunks):
                     vector = self._columns(source, 0, chunk)
                     place = [number * self.width + lane for lane in range(self.width)]
                     vectors.store(vector, target, place, False)
-                return vectors.at(target, padded)
-            stride = self._strides(names[0])[1]
+                return
+            extent, steps = nested[depth]
 
-            def once(carried: list[ir.Value]) -> list[ir.Value]:
-                end = copy(names[1:], carried[0], carried[1])
-                return [vectors.at(carried[0], stride), end]
+            def walk(
+                count: Count, taken: int, start: list[ir.Value], body: Callable[[list[ir.Value]], None]
+            ) -> list[ir.Value]:
+                def once(carried: list[ir.Value]) -> list[ir.Value]:
+                    body(carried)
+                    moves = [vectors.multiply(taken, each) for each in steps]
+                    return [vectors.at(place, move) for place, move in zip(carried, moves, strict=True)]
 
-            return vectors.loop(self.extents[names[0]], [source, target], once)[1]
+                return vectors.loop(count, start, once)
 
-        copy(plan.contracted, b, panel)
+            start = [source, target]
+            apart = all(len(runs(chunk)) == len(chunk) for chunk in chunks)
+            if depth == len(nested) - 1 and steps[0] == 1 and apart and isinstance(extent, int):
+                start = walk(
+                    extent // self.width, self.width, start, lambda at: self._pack_turned(at, chunks, padded)
+                )
+                extent %= self.width
+            walk(extent, 1, start, lambda at: copy(depth + 1, *at))
+
+        copy(0, b, panel)
         return panel
+
+    def _pack_turned(self, places: list[ir.Value], chunks: list[list[int]], padded: int) -> None:
+        """Copy a vector's width of contracted indices, along which B's elements lie side by side."""
+        vectors, width = self.emit_vectors, self.width
+
+        def turn(source: ir.Value, target: ir.Value, chunk: list[int]) -> None:
+            rows = [vectors.load(source, range(lane, lane + width), width) for lane in chunk]
+            rows += [vectors.zero(width)] * (width - len(rows))
+            for n, column in enumerate(vectors.transpose(rows)):
+                vectors.store(column, target, range(n * padded, n * padded + width), False)
+
+        # Chunks that differ in nothing but their place share their code, which is long.
+        alike = [chunk for chunk in chunks if [lane - chunk[0] for lane in chunk] == chunks[0]]
+        ways = {later[0] - chunk[0] for chunk, later in itertools.pairwise(alike)}
+        if len(ways) != 1:
+            alike, ways = chunks[:1], {0}
+        way = ways.pop()
+
+        def once(carried: list[ir.Value]) -> list[ir.Value]:
+            turn(carried[0], carried[1], chunks[0])
+            return [vectors.at(carried[0], way), vectors.at(carried[1], width)]
+
+        vectors.loop(len(alike), places, once)
+        for number, chunk in enumerate(chunks[len(alike) :], len(alike)):
+            turn(places[0], vectors.at(places[1], number * width), chunk)
 
     def _panel(self, padded: int) -> ir.Value:
         """Stack memory for a panel of `padded` columns; the first and largest serves them all."""

@@ -96,9 +96,12 @@ def runs_per_vector(sizes: Sequence[int], strides: Sequence[int], width: int) ->
 
 
 def step_cycles(fmas: float, loads: float, merges: float, steps: float, whole_tile: int) -> float:
-    """Two multiply-adds or shuffles and two loads a cycle, six operations in all, latency four."""
+    """Two multiply-adds and two loads a cycle, six operations in all, latency four.
+
+    Half of the merges of loaded pieces are in the way of the multiply-adds.
+    """
     waiting = 4 / chains(whole_tile, max(1, int(steps)))
-    return max((fmas + merges) / 2, loads / 2, (fmas + merges + loads + 1) / 6, waiting)
+    return max((fmas + merges / 2) / 2, loads / 2, (fmas + merges + loads + 1) / 6, waiting)
 
 
 @dataclass(frozen=True)

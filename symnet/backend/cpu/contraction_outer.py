@@ -172,6 +172,18 @@ class OuterPlans(Model):
             return False
         return self.b_bytes > self.machine.l1 // 2 or (bool(columns) and columns[0][0].b != 1)
 
+    def _packing(self, stretch: Stretch, lines: float) -> float:
+        """Cycles to copy the columns for one contracted index."""
+        together = 1
+        for dimension in reversed(self.contracted):
+            if isinstance(dimension.extent, str) or dimension.b != together:
+                break
+            together *= dimension.extent
+        if stretch.loads == stretch.lanes > 1 and together >= stretch.width:
+            # Read along the contracted indices and turned: see `turning`.
+            return stretch.vectors * (3 + (stretch.width.bit_length() - 1) / 2)
+        return max(stretch.loads * lines + stretch.vectors, 1.5 * stretch.merges)
+
     # -- what it costs ---------------------------------------------------------------------------
 
     def _plan(self, columns: _Columns, rows: Blocks, block: int) -> Iterator[Plan]:
@@ -222,7 +234,7 @@ class OuterPlans(Model):
                 tile = blocks * (steps * step + 10) + stores * storing
                 cost += stretch.times * repeats * tile
             if block:
-                once: float = max(stretch.loads * lines + stretch.vectors, 1.5 * stretch.merges)
+                once = self._packing(stretch, lines)
                 # Short stretches of many lines arrive at half the speed of long ones.
                 once = max(once, 2 * bytes_each / self.rate(self.b_bytes))
                 copying += stretch.times * self.steps * once

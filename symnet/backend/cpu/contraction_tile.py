@@ -126,7 +126,7 @@ class TileEmitter:
                 inside = inside * extent if isinstance(extent, int) else 0
             found.insert(0, (extent, strides))
         if self.packed:
-            found = _join_nested(found)
+            found = join_nested(found)
         return found
 
     def _outer_tile(self, pointers: Pointers) -> None:
@@ -478,7 +478,7 @@ class _VectorPasses:
         return vectors.load(pointer, [offset + lane for lane in lanes], width)
 
 
-def _join_nested(nested: list[tuple[Count, list[Count]]]) -> list[tuple[Count, list[Count]]]:
+def join_nested(nested: list[tuple[Count, list[Count]]]) -> list[tuple[Count, list[Count]]]:
     """Neighbouring loops whose indices walk both arrays as one index would, made one loop."""
     joined: list[tuple[Count, list[Count]]] = []
     for extent, strides in nested:
