@@ -17,7 +17,7 @@ from symnet.backend.cpu.contraction import contraction_units, emit_contraction
 from symnet.backend.cpu.machine import Machine
 from symnet.backend.cpu.print_llvm import library_function, print_nest
 from symnet.backend.cpu.scalar_llvm import ScalarPrinter, llvm_type
-from symnet.backend.cpu.split import outermost, split_contraction, split_nest
+from symnet.backend.cpu.split import Split, outermost, split_contraction, split_nest
 from symnet.compile import nest
 from symnet.compile.memory import ITEM_BYTES
 from symnet.compile.program import (
@@ -109,6 +109,12 @@ class EntryEmitter:
         #: The names of kernels that are shared out among threads.
         self.shared: set[str] = set()
         self._inputs = {b.source: b for b in program.buffers if b.kind == "input"}
+        self._pointer_words = {buffer: word for word, buffer in enumerate(table.pointers)}
+        self._capacities = capacities(program)
+        #: For each kernel how its units are shared out (None: they are not), and whether it may fail.
+        self._nests: dict[str, tuple[Split | None, bool]] = {}
+        self._contractions: dict[str, Split | None] = {}
+        self._arena = self.builder.load(self._word(table.arena), typ=_POINTER)
         self._leaf_names: dict[Any, str] = {}
         self._scalars = ScalarPrinter(module, self.builder, library_function)
         self._context = self._new_context()
@@ -170,9 +176,8 @@ class EntryEmitter:
 
     def _pointer(self, buffer: Buffer) -> ir.Value:
         if buffer.kind == "arena":
-            base = self.builder.load(self._word(self.table.arena), typ=_POINTER)
-            return self.builder.gep(base, [_INT64(buffer.offset or 0)], source_etype=_BYTE)
-        return self.builder.load(self._word(self.table.pointers.index(buffer)), typ=_POINTER)
+            return self.builder.gep(self._arena, [_INT64(buffer.offset or 0)], source_etype=_BYTE)
+        return self.builder.load(self._word(self._pointer_words[buffer]), typ=_POINTER)
 
     def _integer(self, view: View, element: int = 0) -> ir.Value:
         """An integer entry of a buffer, as int64."""
@@ -269,23 +274,28 @@ class EntryEmitter:
             *(self._pointer(each) for each in step.buffers),
             *(self.slots[size] for size in step.kernel.sizes),
         ]
-        # A kernel from its Numba source has no range, and fewer parameters than a shared one.
-        split = None if name in self.addresses else split_nest(step.kernel, capacities(self.program))
+        if name not in self._nests:
+            # A kernel from its Numba source has no range, and fewer parameters than a shared one.
+            split = None if name in self.addresses else split_nest(step.kernel, self._capacities)
+            statements = nest.walk_statements(step.kernel.body)
+            self._nests[name] = split, any(isinstance(each, nest.Fail) for each in statements)
+        split, may_fail = self._nests[name]
         if split is None:
-            self._run(name, [*arguments, self.function.args[1]])
+            self._run(name, [*arguments, self.function.args[1]], may_fail)
             return
         self._scalars.names.update({size: self.slots[size] for size in step.kernel.sizes})
         units = self._scalars.value(split.units)
         failed = self._share(name, _INT32, arguments, units, split.grain)
-        if any(isinstance(each, nest.Fail) for each in nest.walk_statements(step.kernel.body)):
+        if may_fail:
             # Which chunk fails first is chance; run again in order, the first entry that fails is told.
             with self.builder.if_then(self.builder.icmp_signed("!=", failed, _INT32(0)), likely=False):
                 self._run(name, [*arguments, self.function.args[1], _INT64(0), units])
 
-    def _run(self, name: str, arguments: list[ir.Value]) -> None:
+    def _run(self, name: str, arguments: list[ir.Value], may_fail: bool = True) -> None:
         """Call a kernel with a nest's signature, and leave when it failed."""
         code = self._call(name, _INT32, arguments)
-        self._leave_unless(self.builder.icmp_signed("==", code, _INT32(0)), FAILED, [])
+        if may_fail:
+            self._leave_unless(self.builder.icmp_signed("==", code, _INT32(0)), FAILED, [])
 
     def _contraction(self, step: ContractionCall) -> None:
         parameters = [self.slots[name] for name in step.contraction.parameters]
@@ -298,7 +308,10 @@ class EntryEmitter:
             self.builder.gep(pointer, [offset], source_etype=ir.IntType(8 * ITEM_BYTES[buffer.dtype]))
             for pointer, offset, buffer in zip(pointers, offsets, step.buffers, strict=True)
         ]
-        split = split_contraction(step.contraction, self.machine, capacities(self.program))
+        if step.name not in self._contractions:
+            split = split_contraction(step.contraction, self.machine, self._capacities)
+            self._contractions[step.name] = split
+        split = self._contractions[step.name]
         if split is None:
             units = contraction_units(step.contraction, self.machine) or 1
             self._call(step.name, ir.VoidType(), [*moved, *parameters, _INT64(0), _INT64(units)])
