@@ -28,15 +28,18 @@ from symnet.graph.variable import Apply, Constant, Variable
 from symnet.ops.gradient_filters import grad_clip, grad_scale
 
 if TYPE_CHECKING:
-    from symnet import network3, tensor, theano
+    from symnet import inspect, network3, tensor, theano
     from symnet.compile.verify_grad import verify_grad
-    from symnet.inspect.benchmark import benchmark
+    from symnet.inspect import benchmark, dprint, explain, pp
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("network3", "tensor", "theano")
+_SUBMODULES = ("inspect", "network3", "tensor", "theano")
 _ELSEWHERE = {
     "benchmark": "symnet.inspect.benchmark",
+    "dprint": "symnet.inspect.tree",
+    "explain": "symnet.inspect.explanation",
+    "pp": "symnet.inspect.mathematics",
     "verify_grad": "symnet.compile.verify_grad",
 }
 
@@ -57,13 +60,17 @@ __all__ = [
     "config",
     "consider_constant",
     "disconnected_grad",
+    "dprint",
     "errors",
+    "explain",
     "function",
     "get_default_mode",
     "grad",
     "grad_clip",
     "grad_scale",
+    "inspect",
     "network3",
+    "pp",
     "shared",
     "tensor",
     "theano",

@@ -186,6 +186,10 @@ class MissingImportError(SymnetError, ImportError):
     """The same, met in an `import`; Python allows no class that is both."""
 
 
+class MissingProgramError(SymnetError, RuntimeError):
+    """A program outside Python that is needed and not installed."""
+
+
 class InstallError(SymnetError, ImportError):
     """`symnet.theano.install()` while the real Theano is imported already."""
 

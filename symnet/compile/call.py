@@ -55,10 +55,13 @@ class Kernel:
         The applications of ops that it covers.
     lines
         The user's lines that wrote them.
+    calls
+        Where the program runs it.
     """
 
     def __init__(self, calls: Sequence[KernelCall | ContractionCall]) -> None:
         first = calls[0]
+        self.calls = tuple(calls)
         self.nodes = tuple(dict.fromkeys(node for call in calls for node in call.nodes))
         self.nest = first.plain if isinstance(first, ContractionCall) else first.kernel
         self.name = self.nest.name

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from symnet.compile.call import Specialisation
     from symnet.compile.quick import Desk
     from symnet.inspect.profile import Profile
+    from symnet.inspect.report import Report
 
 __all__ = ["Function", "In", "Out", "evaluate", "function"]
 
@@ -246,9 +247,11 @@ class Function:
         return found
 
     @property
-    def report(self) -> dict[str, Any]:
-        """What happened while the function was made, as plain data."""
-        return {"name": self.name, "rewriting": self.rewriting, **self._executor.report}
+    def report(self) -> Report:
+        """What happened while the function was made: passes, rules, kernels, memory, cache."""
+        from symnet.inspect.report import Report
+
+        return Report(self)
 
     def get_shared(self) -> list[SharedVariable]:
         """The shared variables that the function reads or updates."""

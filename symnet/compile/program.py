@@ -199,7 +199,10 @@ class Program:
 def source_comment(node: Apply) -> str:
     """A node and the user's line, for a kernel's header."""
     line: SourceLine | None = node.source
-    return str(node.op) if line is None else f"{node.op}: {line.file}:{line.line}  {line.text}"
+    if line is None:
+        return str(node.op)
+    written = line.library or line
+    return f"{node.op}: {written.file}:{written.line}  {written.text}"
 
 
 def result_name(variable: Variable) -> str:

@@ -15,14 +15,22 @@ from typing import NamedTuple
 PACKAGE_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 # A module that an `import` statement runs has the import system's frames between it and the user.
 _NOT_THE_USERS = (PACKAGE_FOLDER, "<frozen importlib", os.path.dirname(importlib.__file__) + os.sep)
+#: Parts of the package that write expressions themselves, as a user's program does.
+_LIBRARIES = (os.path.join(PACKAGE_FOLDER, "network3") + os.sep,)
+#: Of each file met so far: whether it is the user's (None), or a library (True) or not.
+_is_library: dict[str, bool | None] = {}
 
 
 class SourceLine(NamedTuple):
-    """One line of a user's program."""
+    """One line of a user's program.
+
+    `library` is the line of `symnet.network3` that wrote the expression, where the user's line called that.
+    """
 
     file: str
     line: int
     function: str
+    library: SourceLine | None = None
 
     @property
     def text(self) -> str:
@@ -43,12 +51,23 @@ def user_line() -> SourceLine | None:
     if inherited is not None:
         return inherited
     frame = sys._getframe(1)
+    library: SourceLine | None = None
     while frame is not None:
         code = frame.f_code
-        if not code.co_filename.startswith(_NOT_THE_USERS):
-            return SourceLine(code.co_filename, frame.f_lineno, code.co_name)
+        file = code.co_filename
+        kind = _is_library[file] if file in _is_library else _kind(file)
+        if kind is None:
+            return SourceLine(file, frame.f_lineno, code.co_name, library)
+        if kind and library is None:
+            library = SourceLine(file, frame.f_lineno, code.co_name)
         frame = frame.f_back  # type: ignore[assignment]
     return None
+
+
+def _kind(file: str) -> bool | None:
+    kind = file.startswith(_LIBRARIES) if file.startswith(_NOT_THE_USERS) else None
+    _is_library[file] = kind
+    return kind
 
 
 class inherit:

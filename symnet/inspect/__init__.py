@@ -1,1 +1,54 @@
-"""Looking at what was compiled: takes functions, hands on what is to be read."""
+"""Looking at what was compiled: takes variables and functions, hands on text, data and pictures of them.
+
+Every name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from symnet.inspect.benchmark import benchmark
+    from symnet.inspect.diagram import diagram, to_networkx
+    from symnet.inspect.dot import pydotprint, to_dot
+    from symnet.inspect.explanation import explain
+    from symnet.inspect.mathematics import pp
+    from symnet.inspect.report import Report
+    from symnet.inspect.tree import dprint
+
+_WHERE = {
+    "Report": "report",
+    "benchmark": "benchmark",
+    "diagram": "diagram",
+    "dprint": "tree",
+    "explain": "explanation",
+    "pp": "mathematics",
+    "pydotprint": "dot",
+    "to_dot": "dot",
+    "to_networkx": "diagram",
+}
+
+__all__ = [
+    "Report",
+    "benchmark",
+    "diagram",
+    "dprint",
+    "explain",
+    "pp",
+    "pydotprint",
+    "to_dot",
+    "to_networkx",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'symnet.inspect' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -30,6 +30,11 @@ _SHARED = {
     "SharedVariable": "symnet.compile.shared:SharedVariable",
     "shared": "symnet.compile.shared:shared",
 }
+_PRINTING = {
+    "debugprint": "symnet.inspect.tree:dprint",
+    "pp": "symnet.inspect.mathematics:pp",
+    "pprint": "symnet.inspect.mathematics:pp",
+}
 _CONFIG = {"config": "symnet.theano.flags:config"}
 _VERSION = "1.0.5+symnet"
 
@@ -48,6 +53,8 @@ NAMES: dict[str, dict[str, Any]] = {
         "change_flags": "symnet.theano.flags:change_flags",
         "dot": "symnet.tensor:dot",
         "grad": "symnet.gradient:grad",
+        "pp": _PRINTING["pp"],
+        "pprint": _PRINTING["pprint"],
         "shared": "symnet.compile.shared:shared",
     },
     "compat": {
@@ -123,7 +130,11 @@ NAMES: dict[str, dict[str, Any]] = {
     "ifelse": {},
     "misc": {},
     "misc.safe_asarray": {"_asarray": "numpy:asarray"},
-    "printing": {"Print": "symnet.ops.effects:Print"},
+    "printing": {
+        **_PRINTING,
+        "Print": "symnet.ops.effects:Print",
+        "pydotprint": "symnet.inspect.dot:pydotprint",
+    },
     "sandbox": {},
     "sandbox.cuda": {"cuda_available": False, "cuda_enabled": False},
     "sandbox.cuda.dnn": {"dnn_available": "symnet.theano.flags:dnn_available"},
