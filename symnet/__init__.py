@@ -30,7 +30,8 @@ from symnet.ops.gradient_filters import grad_clip, grad_scale
 if TYPE_CHECKING:
     from symnet import inspect, network3, tensor, theano
     from symnet.compile.verify_grad import verify_grad
-    from symnet.inspect import benchmark, dprint, explain, pp
+    from symnet.inspect import dprint, explain, pp
+    from symnet.inspect.benchmark import benchmark
 
 __version__ = "0.1.0"
 

@@ -106,7 +106,7 @@ def test_devices_are_absent_politely(installed):
         ("scan", "loop"),
         ("Op", "symnet.Op"),
         ("ifelse.ifelse", "T.switch"),
-        ("printing.debugprint", None),
+        ("printing.var_descriptor", None),
         ("gof.local_optimizer", None),
         ("sparse", None),
         ("tensor.nlinalg", None),

@@ -9,29 +9,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from symnet.inspect.benchmark import benchmark
-    from symnet.inspect.diagram import diagram, to_networkx
     from symnet.inspect.dot import pydotprint, to_dot
     from symnet.inspect.explanation import explain
+    from symnet.inspect.graphs import diagram, to_networkx
     from symnet.inspect.mathematics import pp
     from symnet.inspect.report import Report
     from symnet.inspect.tree import dprint
 
 _WHERE = {
     "Report": "report",
-    "benchmark": "benchmark",
-    "diagram": "diagram",
+    "diagram": "graphs",
     "dprint": "tree",
     "explain": "explanation",
     "pp": "mathematics",
     "pydotprint": "dot",
     "to_dot": "dot",
-    "to_networkx": "diagram",
+    "to_networkx": "graphs",
 }
 
 __all__ = [
     "Report",
-    "benchmark",
     "diagram",
     "dprint",
     "explain",

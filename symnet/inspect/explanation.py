@@ -11,14 +11,15 @@ from typing import Any
 from symnet.compile.call import Kernel
 from symnet.compile.function import Function
 from symnet.errors import ArgumentError, GraphError
-from symnet.graph.op import Op
 from symnet.graph.source import SourceLine
 from symnet.graph.variable import Apply, Constant, Variable
 from symnet.inspect.history import History, Step, Way, kernel_lines, written
-from symnet.inspect.subject import type_text, where
+from symnet.inspect.subject import op_text, op_word, type_text, where, written_in
 
 #: So many lines of a kernel's source are quoted for one node.
 _MOST_QUOTED = 8
+#: A replacement that is longer stands on lines of its own.
+_WIDTH = 90
 
 
 class Explanation:
@@ -68,10 +69,10 @@ def explain(function: Function, part: int | str | Variable | Apply | None = None
     >>> x = T.dvector("x")
     >>> p = T.nnet.sigmoid(x)
     >>> f = symnet.function([x], T.log(p), name="f")
-    >>> print(explain(f, p))
-    sigmoid(x): float64 (?,), in f
+    >>> print(str(explain(f, p)).partition("sigmoid(x): ")[2])
+    float64 (?,)
       taken in by log_of_sigmoid (stabilise): log(sigmoid(x)) became neg(softplus(neg(x)))
-        because sigmoid underflows where its logarithm is an ordinary number
+        because the sigmoid underflows where its logarithm does not
       now neg: float64 (?,); kernels are made at the first call
     """
     if not isinstance(function, Function):
@@ -97,8 +98,8 @@ def _meant(history: History, part: Any) -> list[Variable]:
         )
     if isinstance(part, Variable | Apply):
         found = list(part.outputs) if isinstance(part, Apply) else [part]
-        known = set(function._trace) | set(function.graph.clients) | {each.variable for each in function.inputs}
-        if not all(each in known for each in found):
+        known = {*function._trace, *function.graph.clients, *(each.variable for each in function.inputs)}
+        if not all(each in known or isinstance(each, Constant) for each in found):
             raise ArgumentError(
                 f"explain: {function!s} does not depend on this variable",
                 [found[0]],
@@ -107,12 +108,14 @@ def _meant(history: History, part: Any) -> list[Variable]:
         return found
     found = history.matching(part)
     if not found:
-        lines = _lines_of([each for each in history.variables if each.owner is not None])
-        shown = [f"{where(line)}  {line.text}".rstrip() for line in lines[:12]]
+        sources = [written_in(each.source) for each in history.variables if each.owner is not None]
+        places = sorted({(each.file, each.line): each for each in sources if each is not None}.items())
+        lines = [line for _, line in places]
+        shown = [f"{where(line)}  {line.text}".rstrip() for line in lines[:24]]
         what = f"line {part}" if isinstance(part, int) else f"a line with {part!r}"
         raise ArgumentError(
             f"explain: no part of {function!s} was written in {what}",
-            ["it was written in:", *shown, *(["…"] if len(lines) > 12 else [])],
+            ["it was written in:", *shown, *(["…"] if len(lines) > 24 else [])],
         )
     return found
 
@@ -130,15 +133,20 @@ def _overview(history: History, ways: list[Way]) -> Iterator[str]:
     after = len(function.graph.nodes)
     passes = function.rewriting.passes if function.rewriting is not None else []
     before = passes[0].nodes_before if passes else after
-    kernels = f"{len(places.kernels)} kernels" if places.program is not None else "no kernels before its first call"
-    yield f"{before} nodes were rewritten to {after}, which are {kernels}"
-    by_line: dict[SourceLine | None, list[Way]] = {}
+    kernels = f"are {len(places.kernels)} kernels" if places.program is not None else "have no kernels yet"
+    yield f"{before} nodes were rewritten to {after}, which {kernels}"
+    by_line: dict[tuple[str, int], list[Way]] = {}
     for way in ways:
-        by_line.setdefault(way.variable.source, []).append(way)
-    for line in sorted(by_line, key=lambda each: (each is None, each and (each.file, each.line))):
-        group = by_line[line]
+        line = written_in(way.variable.source)
+        by_line.setdefault(("", 0) if line is None else (line.file, line.line), []).append(way)
+    for place in sorted(by_line):
+        group = by_line[place]
+        line = written_in(group[0].variable.source)
         yield ""
         yield f"{where(line)}  {line.text}".rstrip() if line is not None else "(no line)"
+        callers = _lines_of([way.variable for way in group if way.variable.source != line])
+        if callers:
+            yield f"  called   in {', '.join(dict.fromkeys(f'{_file(c)}:{c.line}' for c in callers))}"
         yield f"  wrote    {_counted([way.variable for way in group])}"
         ends = list(dict.fromkeys(way.end for way in group if way.end is not None))
         yield f"  now      {_counted(ends) if ends else 'nothing: no result needs it'}"
@@ -151,7 +159,12 @@ def _overview(history: History, ways: list[Way]) -> Iterator[str]:
             yield f"  by       {', '.join(name + (f' ×{n}' if n > 1 else '') for name, n in rules.items())}"
         names = list(dict.fromkeys(places.short(k.name) for way in group for k in way.kernels))
         if names:
-            yield f"  kernels  {', '.join(names[:8])}{f' and {len(names) - 8} more' if len(names) > 8 else ''}"
+            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+            yield f"  kernels  {', '.join(names[:8])}{more}"
+
+
+def _file(line: SourceLine) -> str:
+    return where(line._replace(library=None)).rpartition(":")[0]
 
 
 def _counted(variables: list[Variable]) -> str:
@@ -167,48 +180,45 @@ def _label(variable: Variable) -> str:
         return variable.short_value
     if variable.owner is None:
         return variable.name or "an input"
-    return variable.owner.op.name
+    return op_word(variable.owner.op)
 
 
 def _told(history: History, ways: list[Way]) -> Iterator[str]:
-    """The ways, grouped by the user's line; those with the same steps and end told once."""
-    line: SourceLine | None = None
-    groups: dict[Any, list[Way]] = {}
+    """The ways by the lines that wrote them; those with the same steps and end are told once."""
+    lines: dict[Any, list[Way]] = {}
     for way in ways:
-        steps = tuple((id(step.application), step.kind, step.new) for step in way.steps)
-        key = (way.variable.source, steps, way.end) if way.steps else (way.variable.source, way.variable)
-        groups.setdefault(key, []).append(way)
+        lines.setdefault(_place(way.variable.source), []).append(way)
     quoted: set[tuple[str, tuple[int, ...]]] = set()
-    first = True
-    for group in groups.values():
-        variable = group[0].variable
-        if variable.source != line:
-            line = variable.source
-            if not first:
-                yield ""
-            if line is not None:
-                yield str(line)
-        elif not first:
+    for number, together in enumerate(lines.values()):
+        if number:
             yield ""
-        first = False
-        for way in group:
-            yield _head(history, way.variable)
-        yield from _steps(group[0])
-        yield from _end(history, group[0], quoted)
+        line = together[0].variable.source
+        if line is not None and line.library is not None:
+            yield f"{line.library}\n  called in"
+        if line is not None:
+            yield str(line._replace(library=None))
+        groups: dict[Any, list[Way]] = {}
+        for way in together:
+            steps = tuple((id(step.application), step.kind, step.new) for step in way.steps)
+            groups.setdefault((steps, way.end) if steps else way.variable, []).append(way)
+        for group in groups.values():
+            yield ""
+            for way in group:
+                yield _head(way.variable)
+            yield from _steps(group[0])
+            yield from _end(history, group[0], quoted)
 
 
-def _head(history: History, variable: Variable) -> str:
-    node = variable.owner
+def _place(line: SourceLine | None) -> tuple[str | int, ...]:
+    return () if line is None else (*line[:2], *(line.library or ())[:2])
+
+
+def _head(variable: Variable) -> str:
     type_of = type_text(variable.dtype, variable.type.shape)
+    node = variable.owner
     if node is None:
-        return f"{_label(variable)}: {type_of}, in {history.function.name or 'the function'}"
-    call = f"{_op_text(node.op)}({', '.join(_operand(each) for each in node.inputs)})"
-    return f"{call}: {type_of}, in {history.function.name or 'the function'}"
-
-
-def _op_text(op: Op) -> str:
-    text = str(op)
-    return text if len(text) <= 60 else op.name
+        return f"{_label(variable)}: {type_of}"
+    return f"{op_text(node.op)}({', '.join(_operand(each) for each in node.inputs)}): {type_of}"
 
 
 def _operand(variable: Variable) -> str:
@@ -216,26 +226,29 @@ def _operand(variable: Variable) -> str:
         return variable.name or variable.short_value
     if variable.name:
         return variable.name
-    return f"<{variable.type}>" if variable.owner is None else f"{variable.owner.op.name}(…)"
+    return f"<{variable.type}>" if variable.owner is None else f"{op_word(variable.owner.op)}(…)"
 
 
 def _steps(way: Way) -> Iterator[str]:
     for step in way.steps:
-        yield f"  {_step(step)}"
+        yield from (f"  {line}" for line in _step(step))
         if step.application is not None and step.application.reason:
             yield f"    because {step.application.reason}"
 
 
-def _step(step: Step) -> str:
+def _step(step: Step) -> list[str]:
     application = step.application
     if application is None:
         source = step.new.source
         elsewhere = f" of {where(source)}" if source is not None and source != step.old.source else ""
-        return f"joined ({step.pass_name}) with an equal {_label(step.new)}{elsewhere}"
+        return [f"joined ({step.pass_name}) with an equal {_label(step.new)}{elsewhere}"]
     old, new = application.replaced[0]
-    change = f"{written(old, application.seen)} became {written(new, application.made)}"
     verb = "taken in by" if step.kind == "taken in" else "replaced by"
-    return f"{verb} {application.rule} ({step.pass_name}): {change}"
+    head = f"{verb} {application.rule} ({step.pass_name}):"
+    before, after = written(old, application.seen), written(new, application.made)
+    if len(head) + len(before) + len(after) <= _WIDTH:
+        return [f"{head} {before} became {after}"]
+    return [head, f"  {before}", f"  became {after}"]
 
 
 def _end(history: History, way: Way, quoted: set[tuple[str, tuple[int, ...]]]) -> Iterator[str]:
@@ -255,11 +268,13 @@ def _end(history: History, way: Way, quoted: set[tuple[str, tuple[int, ...]]]) -
     elif way.fate == "view":
         yield f"  {start} {now}; another view of the buffer {way.buffer}, which costs nothing"
     elif way.fate == "size":
-        yield f"  {start} {now}; found from lengths and integers before kernels run, or in passing"
+        yield f"  {start} {now}; no kernel computes it: it follows from lengths, or only its shape is wanted"
     else:
         node = way.end.owner
         assert node is not None
-        lies = f", which lies in {way.buffer}" if way.buffer is not None else ", computed in passing and not stored"
+        lies = (
+            ", computed in passing and not stored" if way.buffer is None else f", which lies in {way.buffer}"
+        )
         yield f"  {start} {now}{lies}"
         for kernel in way.kernels:
             yield from _kernel(history, kernel, node, quoted)

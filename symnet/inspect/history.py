@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 from symnet.compile.call import Kernel
 from symnet.compile.function import Function
-from symnet.graph.op import Op
 from symnet.graph.variable import Apply, Constant, Variable
-from symnet.inspect.subject import Places, own_variables
+from symnet.inspect.subject import Places, op_text, own_variables
 from symnet.rewrite.engine import Application, Joined, Snapshot
 
 
@@ -47,8 +46,8 @@ class Way:
         What stands for it in the rewritten graph; None where nobody needs it any more.
     fate
         "computed" (by `kernels`), "view" (it lies where something else lies, and costs nothing), "size"
-        (it follows from shapes and integers, which are found before the kernels run), "constant", "input",
-        "inside" (computed, where no kernels are known), or "dropped".
+        (no kernel computes it: it follows from lengths and integers, or only its shape is wanted),
+        "constant", "input", "inside" (computed, where no kernels are known), or "dropped".
     kernels
         The kernels that compute it.
     buffer
@@ -129,7 +128,7 @@ class History:
             way.fate = "computed" if way.kernels else "view" if way.buffer is not None else "size"
 
     def matching(self, text: str | int) -> list[Variable]:
-        """The user's variables written in a line: by its number, or by a part of its text (or `file:line`)."""
+        """The user's variables written in a line: by its number, a part of its text, or `file.py:12`."""
         return [each for each in self.variables if each.owner is not None and _is_in(each, text)]
 
 
@@ -138,8 +137,13 @@ def _is_in(variable: Variable, text: str | int) -> bool:
     if source is None:
         return False
     if isinstance(text, int):
+        # A number is of the user's own file; lines of a library go by their text.
         return source.line == text
-    return text in source.text or f"{source.file}:{source.line}".endswith(text)
+    return any(
+        text in line.text or f"{line.file}:{line.line}".endswith(text)
+        for line in (source, source.library)
+        if line is not None
+    )
 
 
 def _has_applications(function: Function) -> bool:
@@ -186,7 +190,7 @@ def _first_name(statement: str) -> str:
     return words[:end]
 
 
-def written(variable: Variable, snapshot: Snapshot, depth: int = 4) -> str:
+def written(variable: Variable, snapshot: Snapshot, depth: int = 3) -> str:
     """An expression as it was at a moment: what is in the snapshot is written out, all else by its name."""
     inputs = dict(snapshot)
 
@@ -195,20 +199,15 @@ def written(variable: Variable, snapshot: Snapshot, depth: int = 4) -> str:
         if node is None:
             return each.short_value if isinstance(each, Constant) and not each.name else _name(each)
         if node not in inputs or level == 0:
-            return each.name or f"{_op(node.op)}(…)"
+            return each.name or f"{op_text(node.op, 32)}(…)"
         operands = ", ".join(text(operand, level - 1) for operand in inputs[node])
-        return f"{_op(node.op)}({operands})"
+        return f"{op_text(node.op, 32)}({operands})"
 
     return text(variable, depth)
 
 
 def _name(variable: Variable) -> str:
     return variable.name or f"<{variable.type}>"
-
-
-def _op(op: Op) -> str:
-    text = str(op)
-    return text if len(text) <= 32 else op.name
 
 
 def all_steps(function: Function) -> Iterator[tuple[str, Application]]:

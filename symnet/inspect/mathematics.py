@@ -1,4 +1,4 @@
-"""Graphs as mathematics: takes variables or functions, hands on one expression for each, as one would write it.
+"""Graphs as mathematics: takes variables or functions, hands on one expression for each, as it is written.
 
 Long expressions, and large ones that stand in several places, are given names and follow below.
 """
@@ -165,7 +165,8 @@ class _Writer:
                 if data.size > 1 and bool((data == first).all()):
                     text = f"full({data.shape}, {first.item()!r})"
                     return _Text(text, _ATOM, 0)
-            text = _number(data) if data.size == 1 else variable.short_value
+            text = _number(data) if data.size == 1 else " ".join(variable.short_value.split())
+            text = text.replace("[ ", "[")
             return _Text(text, _UNARY if text.startswith("-") else _ATOM, 0)
         if variable.name:
             return _Text(variable.name, _ATOM, 0)
@@ -312,7 +313,7 @@ def _averaged(node: Apply) -> Apply | None:
     total = node.inputs[0].owner
     if total is None or not isinstance(total.op, Reduce) or total.op.name != "sum":
         return None
-    axes: list[int] = []
+    axes: list[Any] = []
     stack = [node.inputs[1]]
     while stack:
         variable = stack.pop()
@@ -325,14 +326,13 @@ def _averaged(node: Apply) -> Apply | None:
         elif isinstance(factor.op, Cast | DimShuffle) or factor.op.name == "mul":
             stack += factor.inputs
         else:
-            template = getattr(factor.op, "template", ())
             length = factor.inputs[0].owner
             if factor.op.name != "Subtensor" or length is None or length.op.name != "ShapeOf":
                 return None
-            if length.inputs[0] is not total.inputs[0] or len(template) != 1 or not isinstance(template[0], int):
+            if length.inputs[0] is not total.inputs[0]:
                 return None
-            axes.append(template[0])
-    return total if sorted(axes) == sorted(total.op.axes) else None
+            axes += getattr(factor.op, "template", ())
+    return total if set(axes) == set(total.op.axes) and len(axes) == len(total.op.axes) else None
 
 
 def _number(data: np.ndarray[Any, Any]) -> str:
@@ -345,6 +345,9 @@ def _number(data: np.ndarray[Any, Any]) -> str:
 
 def _function_name(op: Any) -> str:
     """An op's name as a function: `LogSoftmax` is log_softmax."""
-    name = op.name if op.name != type(op).__name__ else re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", op.name).lower()
     text = str(op)
-    return text if text.isidentifier() and text != type(op).__name__ else name
+    if text.isidentifier() and text != type(op).__name__:
+        return text
+    if op.name != type(op).__name__:
+        return str(op.name)
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", op.name).lower()

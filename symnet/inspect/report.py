@@ -17,7 +17,7 @@ from symnet.compile.program import ContractionCall, KernelCall, Program
 from symnet.graph.source import SourceLine
 from symnet.graph.variable import Apply
 from symnet.inspect.count import counts
-from symnet.inspect.subject import program_of, where
+from symnet.inspect.subject import op_word, program_of, where
 from symnet.rewrite.engine import PassReport
 
 
@@ -80,7 +80,7 @@ class KernelReport:
     @property
     def ops(self) -> list[str]:
         """The names of the ops that it computes, inputs first, each as often as it is there."""
-        return [node.op.name for node in reversed(self.nodes)]
+        return [op_word(node.op) for node in reversed(self.nodes)]
 
 
 class BufferReport(NamedTuple):
@@ -276,7 +276,8 @@ class Report(Mapping[str, Any]):
             f"{amount(memory.arena_bytes)}B (used {memory.reuse:.1f} times over)"
         )
         count = self._facts["specialisations"]
-        yield f"code: for {count} {'set' if count == 1 else 'sets'} of shapes so far; cache {self.cache}: {self.cache_reason}"
+        sets = "set" if count == 1 else "sets"
+        yield f"code: for {count} {sets} of shapes so far; cache {self.cache}: {self.cache_reason}"
 
     def _kernel_lines(self) -> Iterator[str]:
         assert self._program is not None
@@ -305,7 +306,8 @@ def memory_of(program: Program) -> MemoryReport:
     touched = dict.fromkeys(buffer for call in program.calls for buffer in call.buffers)
     found = tuple(
         BufferReport(
-            buffer.name, buffer.dtype, bytes_of(buffer), buffer.kind, buffer.offset, *lives.get(buffer, (None, None))
+            *(buffer.name, buffer.dtype, bytes_of(buffer), buffer.kind, buffer.offset),
+            *lives.get(buffer, (None, None)),
         )
         for buffer in touched
     )

@@ -1,10 +1,11 @@
-"""What is looked at: takes variables, lists or functions, hands on their ends and what is known of each variable.
+"""What is looked at: takes variables, lists or functions, hands on their ends and what is known of them.
 
 Nothing here changes what it looks at.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -14,8 +15,9 @@ from symnet.compile.program import Program
 from symnet.compile.shared import SharedVariable
 from symnet.errors import ArgumentError, GraphError
 from symnet.graph.function_graph import FunctionGraph
+from symnet.graph.op import Op
 from symnet.graph.source import SourceLine
-from symnet.graph.traversal import ancestors
+from symnet.graph.traversal import ancestors, toposort
 from symnet.graph.variable import Apply, Constant, Variable
 
 #: A graph as it was written, as it is after rewriting, and the kernels and buffers that it became.
@@ -47,10 +49,15 @@ def ends_of(thing: Any, stage: str = "rewritten") -> list[End]:
     if isinstance(thing, FunctionGraph):
         return [End(f"output {number}", each) for number, each in enumerate(thing.outputs)]
     if isinstance(thing, Mapping):
-        return [End(f"output {key!r}", each.variable) for key, value in thing.items() for each in ends_of(value)]
+        return [
+            End(f"output {key!r}", each.variable) for key, value in thing.items() for each in ends_of(value)
+        ]
     if isinstance(thing, Iterable) and not isinstance(thing, str | bytes):
         found = [each for item in thing for each in ends_of(item, stage)]
-        return [each._replace(role=f"output {n}") if each.role == "output" else each for n, each in enumerate(found)]
+        return [
+            each._replace(role=f"output {number}") if each.role == "output" else each
+            for number, each in enumerate(found)
+        ]
     raise GraphError(
         f"{type(thing).__name__} {thing!r:.80} is neither a variable nor a function",
         hint="a variable, a list of variables, or what symnet.function gave can be looked at",
@@ -99,7 +106,7 @@ def require_program(function: Any, what: str) -> Program:
             f"{what} needs a compiled function that was called",
             hint="kernels are made at the first call, when the shapes are known: call the function once"
             if compiled
-            else "mode=\"reference\" has no kernels, and variables have none before they are in a function",
+            else 'mode="reference" has no kernels, and variables have none before they are in a function',
         )
     return program
 
@@ -142,11 +149,15 @@ def type_text(dtype: str, shape: Iterable[int | None]) -> str:
     return f"{dtype} ({', '.join(lengths)}{',' if len(lengths) == 1 else ''})"
 
 
-def op_label(node: Apply) -> str:
-    """An op with what tells it from others of its kind, shortened to what is not usual."""
-    op = node.op
+def op_word(op: Op) -> str:
+    """An op in one word, without its settings."""
+    return re.split(r"[{\[]", str(op), maxsplit=1)[0] or op.name
+
+
+def op_text(op: Op, longest: int = 60) -> str:
+    """An op with its settings, where they are short."""
     text = str(op)
-    return text if len(text) <= 60 else op.name
+    return text if len(text) <= longest else op_word(op)
 
 
 def leaf_label(variable: Variable) -> str:
@@ -157,22 +168,29 @@ def leaf_label(variable: Variable) -> str:
 
 
 def leaf_kind(variable: Variable) -> str:
-    """"constant", "shared" or "input"."""
+    """ "constant", "shared" or "input"."""
     if isinstance(variable, Constant):
         return "constant"
     return "shared" if isinstance(variable, SharedVariable) else "input"
 
 
+def written_in(source: SourceLine | None) -> SourceLine | None:
+    """The line that wrote an expression: the user's, or that of `symnet.network3` which the user's called."""
+    return source if source is None or source.library is None else source.library
+
+
 def where(source: SourceLine | None) -> str:
-    """A line as `file.py:12`, by the file's last part."""
-    return "" if source is None else f"{source.file.replace(chr(92), '/').rsplit('/', 1)[-1]}:{source.line}"
+    """The line that wrote an expression as `file.py:12`, by the file's last part."""
+    line = written_in(source)
+    return "" if line is None else f"{line.file.replace(chr(92), '/').rsplit('/', 1)[-1]}:{line.line}"
 
 
 def own_variables(function: Function) -> list[Variable]:
-    """The user's own variables that the function is made of, inputs first."""
+    """The user's own variables that the function is made of: leaves, then results in an order to compute."""
     asked = function.asked
-    ends = [*asked.outputs, *asked.updates.values(), *asked.givens.values()]
-    return list(reversed(ancestors(ends)))
+    ends = [*asked.givens.values(), *asked.outputs, *asked.updates.values()]
+    results = [output for node in toposort(ends) for output in node.outputs]
+    return [*(each for each in ancestors(ends) if each.owner is None), *results]
 
 
 __all__ = [
@@ -183,10 +201,12 @@ __all__ = [
     "givens_of",
     "leaf_kind",
     "leaf_label",
-    "op_label",
+    "op_text",
+    "op_word",
     "own_variables",
     "program_of",
     "require_program",
     "type_text",
     "where",
+    "written_in",
 ]

@@ -17,7 +17,7 @@ from symnet.compile.shared import SharedVariable
 from symnet.errors import ArgumentError
 from symnet.graph.traversal import toposort
 from symnet.graph.variable import Apply, Constant, Variable
-from symnet.inspect.subject import Places, ends_of, leaf_label, type_text, where
+from symnet.inspect.subject import Places, ends_of, leaf_label, op_word, type_text, where, written_in
 
 _IDS = ("CHAR", "int", "auto", "id", "")
 
@@ -76,8 +76,7 @@ def dprint(
        ├─ exp [C] float64 (?, ?)
        │  └─ x [D] float64 (?, ?)
        └─ add [E] float64 (?, ?)
-          ├─ dimshuffle{x, x} [F] int8 (1, 1)
-          │  └─ 1 [G] int8 ()
+          ├─ 1.0 [F] float64 ()
           └─ exp [C] float64 (?, ?), above
     """
     if ids not in _IDS:
@@ -152,9 +151,8 @@ class _Printer:
                 self.done[node] = ""
             for place in range(len(inner) - 1, -1, -1):
                 last = place == len(inner) - 1
-                stack.append(
-                    (inner[place], level + 1, below + ("└─ " if last else "├─ "), below + ("   " if last else "│  "))
-                )
+                branch, further = ("└─ ", "   ") if last else ("├─ ", "│  ")
+                stack.append((inner[place], level + 1, below + branch, below + further))
 
     def _line(self, variable: Variable, known: bool) -> str:
         node = variable.owner
@@ -181,7 +179,8 @@ class _Printer:
         if self.clients is not None and self.clients.get(variable):
             text += f"  for {', '.join(self.clients[variable])}"
         if self.lines and variable.source is not None and not isinstance(variable, Constant):
-            text += f"  # {where(variable.source)}  {variable.source.text}".rstrip()
+            line = written_in(variable.source)
+            text += f"  # {where(line)}  {line.text if line else ''}".rstrip()
         return text
 
     def _id(self, variable: Variable) -> str:
@@ -218,4 +217,4 @@ def _clients(ends: list[Variable]) -> dict[Variable, list[str]]:
 
 
 def _short(node: Apply) -> str:
-    return node.op.name
+    return op_word(node.op)

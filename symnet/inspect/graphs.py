@@ -12,7 +12,9 @@ from typing import Any
 
 from symnet.compile.function import Function
 from symnet.compile.memory import bytes_of
+from symnet.compile.program import ContractionCall
 from symnet.errors import ArgumentError
+from symnet.graph.source import SourceLine
 from symnet.graph.traversal import toposort
 from symnet.graph.variable import Apply, Variable
 from symnet.inspect.report import Report
@@ -23,8 +25,10 @@ from symnet.inspect.subject import (
     givens_of,
     leaf_kind,
     leaf_label,
+    op_word,
     require_program,
     where,
+    written_in,
 )
 
 
@@ -84,10 +88,12 @@ def diagram(thing: Any, stage: str | None = None, seconds: Mapping[str, float] |
     return _graph(thing, stage, times)
 
 
-def _line(source: Any) -> dict[str, Any]:
-    if source is None:
+def _line(source: SourceLine | None) -> dict[str, Any]:
+    line = written_in(source)
+    if line is None or source is None:
         return {}
-    return {"line": f"{source.file}:{source.line}", "text": source.text or None}
+    called = f"{source.file}:{source.line}" if source is not line else None
+    return {"line": f"{line.file}:{line.line}", "text": line.text or None, "called_in": called}
 
 
 def _graph(thing: Any, stage: str, seconds: Mapping[str, float]) -> Diagram:
@@ -134,9 +140,9 @@ def _graph(thing: Any, stage: str, seconds: Mapping[str, float]) -> Diagram:
         kernels = places.of_node.get(node, [])
         known = [seconds[kernel.name] for kernel in kernels if kernel.name in seconds]
         of_node[node] = made.add(
-            node.op.name,
+            op_word(node.op),
             kind="op",
-            label=first.name or node.op.name,
+            label=first.name or op_word(node.op),
             op=str(node.op),
             name=first.name,
             dtype=first.dtype,
@@ -183,13 +189,13 @@ def _program(thing: Any, seconds: Mapping[str, float]) -> Diagram:
             offset=buffer.offset,
         )
     for step, call in enumerate(program.calls):
-        nest = getattr(call, "plain", None) or call.kernel
+        nest = call.plain if isinstance(call, ContractionCall) else call.kernel
         kernel = by_name[nest.name]
         name = made.add(
             kernel.name,
             kind="kernel",
             label=kernel.name,
-            op=", ".join(dict.fromkeys(node.op.name for node in reversed(call.nodes))),
+            op=", ".join(dict.fromkeys(op_word(node.op) for node in reversed(call.nodes))),
             dtype=call.buffers[-1].dtype if call.buffers else None,
             kernel=kernel.name,
             step=step,
@@ -199,11 +205,13 @@ def _program(thing: Any, seconds: Mapping[str, float]) -> Diagram:
             shared_out=kernel.is_shared_out,
             seconds=seconds.get(kernel.name),
         )
+        loaded = _loaded(nest)
         for position, (parameter, buffer) in enumerate(zip(nest.buffers, call.buffers, strict=False)):
+            about = {"input": position, "dtype": buffer.dtype, "shape": (buffer.capacity,)}
+            if not parameter.written or parameter.name in loaded:
+                made.connect(names[buffer], name, **about)
             if parameter.written:
-                made.connect(name, names[buffer], input=position, dtype=buffer.dtype, shape=(buffer.capacity,))
-            if not parameter.written or parameter.name in _loaded(nest):
-                made.connect(names[buffer], name, input=position, dtype=buffer.dtype, shape=(buffer.capacity,))
+                made.connect(name, names[buffer], **about)
     return made
 
 
@@ -235,9 +243,10 @@ def to_networkx(thing: Any, stage: str | None = None, seconds: Mapping[str, floa
 
     Node attributes, where they are known: `kind` ("op", "input", "shared", "constant", "given", "output",
     "update"; "kernel", and "arena buffer" or the like), `label`, `op`, `name`, `dtype`, `shape` (None for an
-    unknown length), `line` ("file:line") and its `text`, `kernel`, `kernels`, `buffer`, `seconds`; of kernels
-    and buffers also `flops`, `bytes`, `offset`, `step`, `shared_out`. Edge attributes: `input` (which operand
-    it is), `output` (which result), `dtype`, `shape`, `name`.
+    unknown length), `line` ("file:line"), its `text` and where it was `called_in` (of `symnet.network3`),
+    `kernel`, `kernels`, `buffer`, `seconds`; of kernels and buffers also `flops`, `bytes`, `offset`, `step`
+    and `shared_out`. Edge attributes: `input` (which operand it is), `output` (which result), `dtype`,
+    `shape` and `name`.
 
     Raises
     ------
