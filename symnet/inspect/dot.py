@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from symnet.errors import ArgumentError, MissingProgramError
-from symnet.inspect.graphs import Diagram, diagram
+from symnet.inspect.graphs import Diagram, Seconds, diagram
 from symnet.inspect.subject import type_text
 
 #: Shape and fill by kind; a buffer's kind ends in "buffer".
@@ -30,7 +30,7 @@ _LABEL = 70
 def to_dot(
     thing: Any,
     stage: str | None = None,
-    seconds: Mapping[str, float] | None = None,
+    seconds: Seconds = None,
     max_label_size: int = _LABEL,
     types: bool = True,
 ) -> str:
@@ -44,7 +44,7 @@ def to_dot(
         "user", "rewritten" or "program", as for `to_networkx`. At "rewritten", after a call, what one
         kernel computes has a frame.
     seconds
-        Times by kernel name, as far as they were measured.
+        Times by kernel name, as far as they were measured; or the profile of `f.profile(…)`.
     max_label_size
         Labels are cut to so many characters.
     types

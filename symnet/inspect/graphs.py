@@ -17,6 +17,7 @@ from symnet.errors import ArgumentError
 from symnet.graph.source import SourceLine
 from symnet.graph.traversal import toposort
 from symnet.graph.variable import Apply, Variable
+from symnet.inspect.profile import Profile
 from symnet.inspect.report import Report
 from symnet.inspect.subject import (
     STAGES,
@@ -30,6 +31,9 @@ from symnet.inspect.subject import (
     where,
     written_in,
 )
+
+#: Times by kernel name, or a profile that has them.
+Seconds = Mapping[str, float] | Profile | None
 
 
 @dataclass
@@ -57,7 +61,7 @@ class Diagram:
         self.edges.append((source, target, {k: v for k, v in attributes.items() if v is not None}))
 
 
-def diagram(thing: Any, stage: str | None = None, seconds: Mapping[str, float] | None = None) -> Diagram:
+def diagram(thing: Any, stage: str | None = None, seconds: Seconds = None) -> Diagram:
     """The nodes and edges of a graph at a stage.
 
     Parameters
@@ -67,7 +71,7 @@ def diagram(thing: Any, stage: str | None = None, seconds: Mapping[str, float] |
     stage
         "user", "rewritten" (the default for a function) or "program"; variables have only "user".
     seconds
-        Times by kernel name, as far as they were measured.
+        Times by kernel name, as far as they were measured; or the profile of `f.profile(…)`.
 
     Raises
     ------
@@ -80,12 +84,18 @@ def diagram(thing: Any, stage: str | None = None, seconds: Mapping[str, float] |
         stage = "rewritten" if isinstance(thing, Function) else "user"
     if stage not in STAGES:
         raise ArgumentError(f"stage={stage!r}: one of {', '.join(map(repr, STAGES))} is expected")
-    times = seconds or {}
+    times = _times(seconds)
     if stage == "program":
         return _program(thing, times)
     if stage == "rewritten" and not isinstance(thing, Function):
         raise ArgumentError("stage='rewritten' needs a function: variables by themselves are not rewritten")
     return _graph(thing, stage, times)
+
+
+def _times(seconds: Seconds) -> Mapping[str, float]:
+    if isinstance(seconds, Profile):
+        return {kernel.name: kernel.seconds for kernel in seconds.kernels}
+    return seconds or {}
 
 
 def _line(source: SourceLine | None) -> dict[str, Any]:
@@ -195,7 +205,7 @@ def _program(thing: Any, seconds: Mapping[str, float]) -> Diagram:
             kernel.name,
             kind="kernel",
             label=kernel.name,
-            op=", ".join(dict.fromkeys(op_word(node.op) for node in reversed(call.nodes))),
+            op=", ".join(dict.fromkeys(kernel.ops)),
             dtype=call.buffers[-1].dtype if call.buffers else None,
             kernel=kernel.name,
             step=step,
@@ -228,7 +238,7 @@ def _loaded(kernel: Any) -> set[str]:
     }
 
 
-def to_networkx(thing: Any, stage: str | None = None, seconds: Mapping[str, float] | None = None) -> Any:
+def to_networkx(thing: Any, stage: str | None = None, seconds: Seconds = None) -> Any:
     """A `networkx.MultiDiGraph` of a graph; edges go from what is computed to what uses it.
 
     Parameters
@@ -239,7 +249,7 @@ def to_networkx(thing: Any, stage: str | None = None, seconds: Mapping[str, floa
         "user": as it was written. "rewritten" (the default for a function): after rewriting. "program":
         kernels and the buffers that they read and write.
     seconds
-        Times by kernel name, as far as they were measured.
+        Times by kernel name, as far as they were measured; or the profile of `f.profile(…)`.
 
     Node attributes, where they are known: `kind` ("op", "input", "shared", "constant", "given", "output",
     "update"; "kernel", and "arena buffer" or the like), `label`, `op`, `name`, `dtype`, `shape` (None for an

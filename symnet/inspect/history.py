@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from symnet.compile.call import Kernel
 from symnet.compile.function import Function
+from symnet.compile.program import ContractionCall, KernelCall
 from symnet.graph.variable import Apply, Constant, Variable
 from symnet.inspect.subject import Places, op_text, own_variables
 from symnet.rewrite.engine import Application, Joined, Snapshot
@@ -163,22 +164,26 @@ def origins(function: Function) -> dict[Variable, list[Variable]]:
 
 def kernel_lines(kernel: Kernel, node: Apply) -> list[int]:
     """The numbers (from 1) of the lines of a kernel's source that belong to a node."""
+    lines = kernel.source.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith(f"def {kernel.name}(")) + 1
+    body = [
+        (number, line.strip())
+        for number, line in enumerate(lines[start:], start + 1)
+        if line.strip() and not line.strip().startswith(("#", "return"))
+    ]
+    if len(kernel.nodes) == 1:
+        return [number for number, _ in body]
+    if any(isinstance(call, ContractionCall) for call in kernel.calls):
+        # The sum comes first, then what is made of it in the store.
+        sums = [number for number, line in body if " += " in line]
+        is_sum = any(node is call.nodes[0] for call in kernel.calls)
+        return [number for number, _ in body if (number <= max(sums, default=0)) == is_sum]
     origins: dict[str, set[Apply]] = {}
     for call in kernel.calls:
-        for name, owner in getattr(call, "origins", {}).items():
-            origins.setdefault(name, set()).add(owner)
-    found = []
-    function_started = False
-    for number, line in enumerate(kernel.source.splitlines(), 1):
-        stripped = line.strip()
-        if stripped.startswith(f"def {kernel.name}("):
-            function_started = True
-            continue
-        if not function_started or not stripped or stripped.startswith(("#", "return")):
-            continue
-        if not origins or node in origins.get(_first_name(stripped), ()):
-            found.append(number)
-    return found
+        if isinstance(call, KernelCall):
+            for name, owner in call.origins.items():
+                origins.setdefault(name, set()).add(owner)
+    return [number for number, line in body if node in origins.get(_first_name(line), ())]
 
 
 def _first_name(statement: str) -> str:

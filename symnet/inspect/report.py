@@ -39,7 +39,7 @@ class KernelReport:
     name
         Its name in the object code.
     nodes
-        The applications of ops that it computes, of the function's rewritten graph.
+        The applications of ops that it computes, of the function's rewritten graph, inputs first.
     lines
         The user's lines that wrote them.
     calls
@@ -80,7 +80,7 @@ class KernelReport:
     @property
     def ops(self) -> list[str]:
         """The names of the ops that it computes, inputs first, each as often as it is there."""
-        return [op_word(node.op) for node in reversed(self.nodes)]
+        return [op_word(node.op) for node in self.nodes]
 
 
 class BufferReport(NamedTuple):
@@ -145,7 +145,8 @@ class Report(Mapping[str, Any]):
         self.line = function.source
         self.rewriting = function.rewriting
         self.rewrite_seconds = function.rewrite_seconds
-        self.nodes = len(function.graph.nodes)
+        self._order = function.graph.toposort()
+        self.nodes = len(self._order)
         executor = function._executor
         self._is_compiled = isinstance(executor, CompiledExecutor)
         self._facts = {"name": function.name, "rewriting": function.rewriting, **executor.report}
@@ -192,13 +193,14 @@ class Report(Mapping[str, Any]):
         for count in counts(program, lambda name: most.get(name, 1)):
             by_name.setdefault(count.name, []).append(count)
         found = []
+        places = {node: place for place, node in enumerate(self._order)}
         for kernel, calls in zip(self._kernels, program.by_kernel, strict=True):
             counted = by_name.get(kernel.name, [])
             found.append(
                 KernelReport(
                     kernel.name,
                     kernel,
-                    kernel.nodes,
+                    tuple(sorted(kernel.nodes, key=lambda node: places.get(node, len(places)))),
                     tuple(kernel.lines),
                     len(calls),
                     sum(sum(each.flops.values()) for each in counted),

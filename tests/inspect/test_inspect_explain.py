@@ -57,7 +57,7 @@ def test_a_line_of_the_network_leads_to_its_kernel():
     f = symnet.function([net.x], net.layers[-1].output_dropout, name="f")
     f(np.ones((5, 6), symnet.config.floatX))
     found = symnet.explain(f, "T.dot(self.inpt_dropout, self.w)")
-    assert [kernel.name for kernel in found.kernels if "dot" in kernel.name] == ["f_k_dot", "f_k_dot_1"]
+    assert len([kernel for kernel in found.kernels if "dot" in kernel.name]) == 2
     text = str(found)
     assert "layers.py" in text and f'File "{__file__}"' in text and "for i_inner in range(6)" in text
     assert "layers.py" in str(symnet.explain(f))
@@ -111,3 +111,14 @@ def test_deep_graphs():
     assert len(symnet.explain(f).ways) == 6000
     assert len(symnet.dprint(y, file="str").splitlines()) == 9001
     assert len(symnet.pp(y)) < 200_000
+
+
+def test_sums_and_what_is_made_of_them_have_lines_of_their_own():
+    x, w = T.dmatrix("x"), symnet.shared(np.ones((4, 3)))
+    product = T.dot(x, w)
+    result = T.tanh(product)
+    f = symnet.function([x], result)
+    f(np.ones((5, 4)))
+    text, last = str(symnet.explain(f, product)), str(symnet.explain(f, result))
+    assert " += a[" in text and "tanh" not in text.partition("in kernel")[2].partition("\n")[2]
+    assert "math.tanh" in last and " += " not in last

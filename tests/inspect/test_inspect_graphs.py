@@ -113,3 +113,14 @@ def test_what_is_no_graph_or_has_no_such_stage_is_refused():
         to_networkx(symnet.function([x], x + 1), stage="program")
     with pytest.raises(ArgumentError, match="reference"):
         to_networkx(symnet.function([x], x + 1, mode="reference"), stage="program")
+
+
+def test_times_come_from_a_profile():
+    x, w = T.dmatrix("x"), symnet.shared(np.ones((30, 20)))
+    f = symnet.function([x], T.sum(T.dot(x, w)))
+    profile = f.profile(np.ones((40, 30)), n=3)
+    graph = to_networkx(f, "program", profile)
+    times = {
+        about["kernel"]: about["seconds"] for _, about in graph.nodes(data=True) if about["kind"] == "kernel"
+    }
+    assert times == {kernel.name: kernel.seconds for kernel in profile.kernels} and len(times) == 2
