@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import pathlib
+import runpy
 
 import pytest
 
@@ -38,3 +39,13 @@ def test_the_ten_lines_of_the_readme(capsys):
     exec(readme_block("import numpy as np\nimport symnet\n"), names)
     assert names["w"].get_value() == pytest.approx([1, 2, 3], abs=1e-6)
     assert capsys.readouterr().out.strip()
+
+
+def test_looking_inside_as_the_readme_does(tmp_path, capsys):
+    script = tmp_path / "ten_lines.py"
+    script.write_text(readme_block("import numpy as np\nimport symnet\n") + readme_block("symnet.dprint(cost)"))
+    names = runpy.run_path(str(script))
+    told = capsys.readouterr().out
+    assert "w <- w - " in told and "rewriting: " in told and "in kernel " in told
+    kinds = [about["kind"] for _, about in names["graph"].nodes(data=True)]
+    assert kinds.count("kernel") == len(names["step"].kernels) and names["text"].startswith("digraph")

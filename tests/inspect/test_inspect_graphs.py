@@ -118,6 +118,7 @@ def test_what_is_no_graph_or_has_no_such_stage_is_refused():
 def test_times_come_from_a_profile():
     x, w = T.dmatrix("x"), symnet.shared(np.ones((30, 20)))
     f = symnet.function([x], T.sum(T.dot(x, w)))
+    f(np.ones((40, 30)))
     profile = f.profile(np.ones((40, 30)), n=3)
     graph = to_networkx(f, "program", profile)
     times = {
