@@ -43,7 +43,8 @@ def test_the_ten_lines_of_the_readme(capsys):
 
 def test_looking_inside_as_the_readme_does(tmp_path, capsys):
     script = tmp_path / "ten_lines.py"
-    script.write_text(readme_block("import numpy as np\nimport symnet\n") + readme_block("symnet.dprint(cost)"))
+    blocks = ["import numpy as np\nimport symnet\n", "symnet.dprint(cost)"]
+    script.write_text("".join(map(readme_block, blocks)))
     names = runpy.run_path(str(script))
     told = capsys.readouterr().out
     assert "w <- w - " in told and "rewriting: " in told and "in kernel " in told
