@@ -15,6 +15,7 @@ import numpy as np
 from symnet.compile.debug import tell_kernels
 from symnet.compile.epilogue import fuse_epilogues
 from symnet.compile.host import HostCalls
+from symnet.compile.joining import join_kernels
 from symnet.compile.locks import FUNCTION, Locks, new_lock
 from symnet.compile.lower import Checker, lower
 from symnet.compile.memory import plan_memory
@@ -528,6 +529,7 @@ class CompiledExecutor:
         name = _identifier(self.name)
         program = lower(self.graph, self.arguments, self.outputs, self.updates, sizes, name, self._checker)
         fuse_epilogues(program)
+        join_kernels(program)
         share_kernels(program)
         plan_memory(program)
         made = Specialisation(program, table_of(program, self.profiled), self._load, dynamic, self.arguments)

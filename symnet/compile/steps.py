@@ -88,9 +88,14 @@ class Steps:
         found = self._users.get(buffer, [])
         return found[bisect_right(found, after) :]
 
-    def is_used(self, buffer: Buffer) -> bool:
-        """Whether any step touches a buffer."""
-        return bool(self._users.get(buffer))
+    def places_of(self, buffer: Buffer) -> list[Place]:
+        """The steps that touch a buffer, in order."""
+        return list(self._users.get(buffer, []))
+
+    def following(self, place: Place) -> Place | None:
+        """The step right behind another."""
+        number = bisect_right(self._order, place)
+        return self._order[number] if number < len(self._order) else None
 
     def last_user(self, buffers: Iterable[Buffer], after: Place, before: Place) -> Place | None:
         """The last step between two that touches one of the buffers."""
