@@ -61,7 +61,7 @@ FORMS = {each.__name__: each for each in (momentum, adam, swapped, turned, chain
 def test_updates_see_old_values(form, backend):
     g, updates, kernels = FORMS[form]()
     before = [variable.get_value() for variable, _ in updates]
-    value = RNG.standard_normal((before[0].shape)).astype("float32")
+    value = RNG.standard_normal(before[0].shape).astype("float32")
     found = []
     for mode in ("reference", "default"):
         with symnet.config.override(backend=backend):
