@@ -5,14 +5,15 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from systems import OURS, BenchmarkError, Process, System
 from workloads import Workload
 
-# A library's idle threads may spin for some milliseconds; they are not to disturb the next turn.
-PAUSE_SECONDS = 0.03
+# A library's idle threads may spin for a while; they are not to disturb the next turn.
+PAUSE_SECONDS = 0.01
 # A system that took so long over a start has no other of that workload.
 PATIENCE_SECONDS = 8.0
 
@@ -29,7 +30,7 @@ class Settings(NamedTuple):
     """
 
     repetitions: int = 9
-    seconds: float = 0.05
+    seconds: float = 0.03
     starts: int = 3
 
 
@@ -130,20 +131,31 @@ def _calls(
     workload: Workload, systems: list[System], settings: Settings, folder: Path, kept: Kept
 ) -> dict[str, dict]:
     line = _Line(systems)
-    digests, counts = {}, {}
+    digests, counts, processes = {}, {}, {}
     kept.begin(workload)
-    processes = {}
-    for system in systems:
+
+    def prepared(system: System) -> dict:
+        try:
+            processes[system.name] = kept.process(system)
+            asked = {"kind": workload.kind, "settings": workload.settings}
+            return processes[system.name].ask("prepare", **asked)
+        except BenchmarkError as error:
+            return {"failed": error}
+
+    # Compiling is not timed here, so all do it at once; nothing else is done at once.
+    with ThreadPoolExecutor(len(systems)) as pool:
+        replies = list(pool.map(prepared, systems))
+    for system, reply in zip(systems, replies, strict=True):
         with line.turn_of(system.name):
-            process = kept.process(system)
-            reply = process.ask("prepare", kind=workload.kind, settings=workload.settings)
+            if "failed" in reply:
+                raise reply["failed"]
             if "absent" in reply:
                 line.is_absent(system.name, reply["absent"])
                 continue
+            reply = processes[system.name].ask("choose")
             digests[system.name] = reply["digest"]
             counts[system.name] = max(1, round(settings.seconds / reply["seconds"]))
             line.took[system.name]["form"] = reply["form"]
-            processes[system.name] = process
     _compare(digests, line, workload.tolerance)
     for number in range(settings.repetitions):
         for system in _in_turn(systems, number):

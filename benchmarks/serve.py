@@ -9,8 +9,9 @@ The first line is its own: {"import_seconds", "threads", "versions"}, or {"missi
                                              {"seconds"}; and, after some calls more, {"bytes",
                                              "grown"}: the most memory that the process has held, and
                                              how much that is above what it held after the import
-    {"do": "prepare", "kind", "settings"}    makes every form that the system has of the workload, and
-                                             keeps the fastest: {"form", "digest"} or {"absent": why}
+    {"do": "prepare", "kind", "settings"}    makes every form that the system has of the workload and
+                                             calls it a few times: {}, or {"absent": why}
+    {"do": "choose"}                         keeps the fastest form: {"form", "digest", "seconds"}
     {"do": "call", "before", "count"}        calls it before + count times: {"seconds"} of one call, the
                                              median over bursts of calls
     {"do": "once", "kind", "settings"}       what the workload itself says it took, part by part:
@@ -90,6 +91,7 @@ class Served:
     def __init__(self, peer, resident):
         self.peer, self.resident = peer, resident
         self.form = None
+        self.made = []
 
     def _forms(self, kind, inputs):
         """(name, form) of each form, the usual one first; made only when it is asked for."""
@@ -134,19 +136,25 @@ class Served:
         from workloads.absent import AbsentError
 
         inputs = workloads.inputs(kind, settings)
-        best = None
+        self.made = []
         try:
             for name, form in self._forms(kind, inputs):
                 # Steps are compared while they are few: rounding alone drives them apart in the end.
                 form.call(max(1, COMPARED_CALLS // inputs.get("steps", 1)))
-                digest = form.digest()
-                count = 1 + int(CHOICE_SECONDS / max(1e-7, form.call(2) / 2))
-                seconds = min(form.call(count) / count for _ in range(3))
-                if best is None or seconds < best:
-                    best, chosen = seconds, {"form": name, "digest": digest, "seconds": seconds}
-                    self.form = form
+                self.made.append((name, form, form.digest()))
         except AbsentError as error:
             return {"absent": str(error)}
+        return {}
+
+    def choose(self):
+        best = None
+        for name, form, digest in self.made:
+            count = 1 + int(CHOICE_SECONDS / max(1e-7, form.call(2) / 2))
+            seconds = min(form.call(count) / count for _ in range(3))
+            if best is None or seconds < best:
+                best, self.form = seconds, form
+                chosen = {"form": name, "digest": digest, "seconds": seconds}
+        self.made = []
         return chosen
 
     def once(self, kind, settings):
