@@ -25,7 +25,7 @@ def loaded(code):
         ("import symnet.network3", "llvmlite numba http.client ssl symnet.compile.lower symnet.backend"),
         (
             "import symnet, symnet.tensor as T\nx = T.dvector()\nsymnet.function([x], x * 2)([1.0])",
-            "numba symnet.compile.print_numba",
+            "numba symnet.compile.print_numba importlib.metadata email",
         ),
     ],
 )

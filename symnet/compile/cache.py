@@ -14,7 +14,6 @@ recently used go.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -84,6 +83,7 @@ def emitter_fingerprint(
     llvmlite (with `numba`, of Numba too), and the name and features of the processor. Imports
     neither the modules nor Numba.
     """
+    import llvmlite
     import llvmlite.binding as llvm
 
     parts: list[str | bytes] = []
@@ -91,8 +91,12 @@ def emitter_fingerprint(
         for path in _source_files(module):
             parts += [path.name, path.read_bytes()]
     parts.append(f"python {sys.version_info[:2]}")
-    for package in ("llvmlite", "numba") if numba else ("llvmlite",):
-        parts.append(f"{package} {importlib.metadata.version(package)}")
+    parts.append(f"llvmlite {llvmlite.__version__}")
+    if numba:
+        # Packages' metadata are read by way of the parser for e-mails, which takes longer than all else here.
+        import importlib.metadata
+
+        parts.append(f"numba {importlib.metadata.version('numba')}")
     parts.append(llvm.get_process_triple())
     parts.append(llvm.get_host_cpu_name())
     try:

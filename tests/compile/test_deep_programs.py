@@ -108,3 +108,23 @@ def test_a_chain_of_thousands_of_nodes_is_compiled_with_its_gradient() -> None:
         np.testing.assert_allclose(value, expected.sum(), rtol=1e-9)
         np.testing.assert_allclose(gradient, slope, rtol=1e-9)
     assert kernels[1] <= kernels[0] + 2 < 40
+
+
+def test_more_layers_alike_are_no_more_kernels() -> None:
+    """So the time to compile a deep network grows far slower than its depth."""
+    kernels, calls = [], []
+    for layers in (8, 24):
+        draw = np.random.default_rng(1)
+        x = T.dmatrix("x")
+        weights = [symnet.shared(draw.normal(size=(6, 6)), name=f"w{number}") for number in range(layers)]
+        y = x
+        for w in weights:
+            y = T.tanh(T.dot(y, w))
+        cost = T.sqr(y).mean()
+        updates = [(w, w - 0.1 * g) for w, g in zip(weights, T.grad(cost, weights), strict=True)]
+        f = symnet.function([x], cost, updates=updates)
+        f(np.ones((4, 6)))
+        kernels.append(len(f.kernels))
+        calls.append(len(f._executor._latest.program.calls))
+    assert calls[1] - calls[0] >= 2 * 16
+    assert kernels[1] <= kernels[0] + 2
