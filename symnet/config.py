@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -117,6 +118,10 @@ class Config:
         object.__setattr__(self, "_values", _from_environment())
         object.__setattr__(self, "_overrides", ContextVar("symnet_config", default=None))
         object.__setattr__(self, "_listeners", {})
+        #: For compiled callers: 1 while floatX is float32 in all of the process, 0 for good from the first
+        #: block on that overrides floatX, as then it depends on who asks.
+        object.__setattr__(self, "float32_everywhere", array("q", [self.floatX == "float32"]))
+        object.__setattr__(self, "_floatX_overridden", False)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -137,6 +142,8 @@ class Config:
                 "(symnet.theano.config takes Theano's other flags)"
             )
         values[name] = self._checked(name, value)
+        if name == "floatX":
+            self.float32_everywhere[0] = value == "float32" and not self._floatX_overridden
         for listener in self._listeners.get(name, ()):
             listener(values[name])
 
@@ -173,6 +180,9 @@ class Config:
         before = {name: values[name] for name in checked if name in _SHARED}
         variable = object.__getattribute__(self, "_overrides")
         own = {name: value for name, value in checked.items() if name not in _SHARED}
+        if "floatX" in own:
+            object.__setattr__(self, "_floatX_overridden", True)
+            self.float32_everywhere[0] = 0
         token = variable.set({**(variable.get() or {}), **own})
         try:
             for name in before:

@@ -48,9 +48,10 @@ MOST_PLANS = 32
 DTYPE, WORD, RANK, ITEM, AXES = range(5)
 #: An argument's record begins with these, an array's record follows. A scalar may also come as its
 #: dtype's NumPy scalar (`SCALAR_TYPE`, or 0) and as a Python number: an int from `LOWEST` to `HIGHEST`, or
-#: a float (where `HIGHEST` is 1, one that is rounded).
+#: a float (one that is rounded where `HIGHEST` is `ROUNDS`, or `ROUNDS_FOR_FLOATX` and the setting says so).
 KIND, SCALAR_TYPE, LOWEST, HIGHEST, ARRAY = range(5)
 ARRAYS_ALONE, INTEGER, DOUBLE, SINGLE = range(4)
+EXACT, ROUNDS, ROUNDS_FOR_FLOATX = range(3)
 #: A container's record: its words, whether the function updates it, its item's size.
 CONTAINER, UPDATED, ITEM_BYTES, CONTAINER_RECORD = range(4)
 #: An output's record: its dtype object, its word in the table, its rank, its axes: for each its length, or -1

@@ -148,7 +148,9 @@ def _argument(caller: Caller, position: int) -> list[int]:
     if dtype == np.float64:
         return [plan.DOUBLE, scalar, 0, 0]
     if dtype == np.float32:
-        return [plan.SINGLE, scalar, 0, caller.allows(position) is True]
+        allows = caller.allows(position)
+        rounds = plan.EXACT if allows is False else plan.ROUNDS if allows else plan.ROUNDS_FOR_FLOATX
+        return [plan.SINGLE, scalar, 0, rounds]
     return [plan.INTEGER, scalar, 1, 0]
 
 

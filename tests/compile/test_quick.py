@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
+import subprocess
 import sys
 import threading
 import time
 import types
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +83,50 @@ def test_a_float_for_float32_follows_the_setting():
         with symnet.config.override(floatX=floatX):
             assert outcome(f, 0.1) == outcome(f._caller, 0.1)
     assert f(float("nan")) != f(float("nan")) and f(0.25) == 0.25
+
+
+def test_a_float_is_rounded_for_floatX_without_python():
+    """In a process of its own, as the first block that overrides floatX ends it for good."""
+    program = """
+import numpy as np, symnet, symnet.tensor as T
+config = symnet.config
+config.floatX = "float32"
+x = T.fscalar("x")
+f, exact = symnet.function([x], x), symnet.function([x], x, allow_input_downcast=False)
+for _ in range(2):
+    f(0.5), exact(0.5)
+run, f._executor.run = f._executor.run, None
+print(f(0.1) == np.float32(0.1), np.isnan(f(float("nan"))), f(float("inf")))
+f._executor.run = run
+
+def refused(call):
+    try:
+        return bool(call(0.1)) and False
+    except symnet.errors.InputTypeError:
+        return True
+
+print(refused(exact), exact(0.25))
+config.floatX = "float64"
+print(refused(f), f(0.25))
+config.floatX = "float32"
+print(f(0.1) == np.float32(0.1))
+with config.override(floatX="float64"):
+    print(refused(f))
+    config.floatX = "float32"
+    print(refused(f))
+print(f(0.1) == np.float32(0.1))
+"""
+    root = str(Path(symnet.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    told = done.stdout.splitlines()
+    assert told == ["True True inf", "True 0.25", "True 0.25", *["True"] * 4], done.stderr
 
 
 def matrices():

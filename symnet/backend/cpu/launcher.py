@@ -43,7 +43,8 @@ FUNCTIONS = (
     "PyTuple_GetItem",
     "PyArray_NewFromDescr",
 )
-#: Objects whose addresses stand behind the functions'.
+#: Objects whose addresses stand behind the functions'; last comes where that word of the settings is.
+FLOAT32_EVERYWHERE = "float32_everywhere"
 OBJECTS: dict[str, Any] = {"array": np.ndarray, "int": int, "float": float, "wake": wake}
 
 class _Definition(ctypes.Structure):
@@ -76,7 +77,8 @@ class Launcher:
 
     def __init__(self, code: Any) -> None:
         addresses = [_address(name) for name in FUNCTIONS]
-        self._table = plan.Words.of([*addresses, *map(id, OBJECTS.values())], list(OBJECTS.values()))
+        setting, _ = config.float32_everywhere.buffer_info()
+        self._table = plan.Words.of([*addresses, *map(id, OBJECTS.values()), setting], list(OBJECTS.values()))
         self.runtime = self._table.address
         pointer, number = ctypes.c_void_p, ctypes.c_int64
         self.take = ctypes.PYFUNCTYPE(number, pointer)(code.address("take"))

@@ -16,6 +16,7 @@ from symnet.backend.cpu.launcher import (
     DTYPE,
     DTYPE_WORD,
     FLAGS,
+    FLOAT32_EVERYWHERE,
     FUNCTIONS,
     LENGTHS,
     OBJECTS,
@@ -151,7 +152,7 @@ class _Code:
     def object(self, name: str) -> ir.Value:
         """One of the runtime's objects."""
         assert self.runtime is not None
-        return self.word(self.runtime, len(FUNCTIONS) + list(OBJECTS).index(name), _POINTER)
+        return self.word(self.runtime, len(FUNCTIONS) + [*OBJECTS, FLOAT32_EVERYWHERE].index(name), _POINTER)
 
     def as_word(self, pointer: ir.Value) -> ir.Value:
         """A pointer as an integer."""
@@ -210,6 +211,7 @@ def _emit_arguments(module: ir.Module, array: ir.Function) -> ir.Function:
     code.runtime = code.word(desk, plan.RUNTIME, _POINTER)
     other = code.block("other")
     defaults = code.word(desk, plan.DEFAULTS, _POINTER)
+    float32 = code.object(FLOAT32_EVERYWHERE)
     overflow = code.variable(_INT32(0))
     record = code.variable(code.as_word(code.place(words, code.word(words, plan.ARGUMENTS_AT))))
     scalars = code.place(lease, code.word(words, plan.SCALARS))
@@ -275,7 +277,11 @@ def _emit_arguments(module: ir.Module, array: ir.Function) -> ir.Function:
         exact = code.field(value, VALUE, _DOUBLE)
         single = builder.fptrunc(exact, _FLOAT)
         survives = builder.fcmp_unordered("==", builder.fpext(single, _DOUBLE), exact)
-        code.go_unless(builder.or_(survives, code.equal(code.word(here, plan.HIGHEST), 1)), other)
+        rounds = code.word(here, plan.HIGHEST)
+        is_set = code.equal(code.word(float32, 0), 1)
+        by_setting = builder.and_(code.equal(rounds, plan.ROUNDS_FOR_FLOATX), is_set)
+        may_round = builder.or_(code.equal(rounds, plan.ROUNDS), by_setting)
+        code.go_unless(builder.or_(survives, may_round), other)
         builder.store(single, scalar)
         hand_over(scalar)
 
