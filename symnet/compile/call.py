@@ -530,6 +530,7 @@ class CompiledExecutor:
         program = lower(self.graph, self.arguments, self.outputs, self.updates, sizes, name, self._checker)
         fuse_epilogues(program)
         join_kernels(program)
+        fuse_epilogues(program)
         share_kernels(program)
         plan_memory(program)
         made = Specialisation(program, table_of(program, self.profiled), self._load, dynamic, self.arguments)

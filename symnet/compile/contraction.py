@@ -52,17 +52,24 @@ class Epilogue:
     """What a contraction stores in place of each sum: elementwise, in the nest's scalar dialect.
 
     `value` is made of the names that `statements` give, of `PRODUCT` (the sum), of `OLD` (what C held),
-    and of x0, x1 … (the element of each further array); `dtypes` are those arrays' dtypes.
+    and of x0, x1 … (the element of each further array); `dtypes` are those arrays' dtypes. `stores` are
+    values for further arrays, by their numbers; those arrays are of C's dtype, and step as C does.
     """
 
     dtypes: tuple[str, ...]
     statements: tuple[nest.Let, ...]
     value: nest.Expression
+    stores: tuple[tuple[int, nest.Expression], ...] = ()
+
+    @property
+    def values(self) -> tuple[nest.Expression, ...]:
+        """What is stored: in C, then in further arrays."""
+        return (self.value, *(value for _, value in self.stores))
 
     @property
     def reads_target(self) -> bool:
         """Whether the value depends on what C held."""
-        expressions = (*(each.value for each in self.statements), self.value)
+        expressions = (*(each.value for each in self.statements), *self.values)
         return any(
             isinstance(part, nest.Name) and part.name == OLD
             for expression in expressions

@@ -71,17 +71,17 @@ def _behind(steps: Steps, place: Place, reader: Place, fused: ContractionCall) -
     it, and behind it nothing may touch what is written or change what the kernel reads. A write to a shared
     variable stays behind everything that can fail.
     """
-    target = fused.buffers[2]
+    targets = written(fused)
     needed = {*fused.contraction.parameters}
     for offset in fused.offsets:
         needed |= {leaf.name for leaf in dims.leaves(offset) if isinstance(leaf, SlotLeaf)}
     found = [
         place,
-        steps.last_user([target], place, reader),
+        steps.last_user(targets, place, reader),
         steps.last_writer(fused.buffers[3:], place, reader),
         steps.last_slot(needed, place, reader),
     ]
-    if target.kind == "input":
+    if any(target.kind == "input" for target in targets):
         found.append(steps.last_failing(place, reader))
     behind = max(each for each in found if each is not None)
     inputs = set(fused.buffers[:2])
@@ -117,9 +117,14 @@ class _Fusion:
         buffers = zip(kernel.kernel.buffers, kernel.buffers, strict=True)
         self.buffers = {parameter.name: buffer for parameter, buffer in buffers}
         self.loops: dict[str, Dimension] = {}
-        self.lets, self.store = self._take_apart(kernel.kernel)
+        self.lets, stores = self._take_apart(kernel.kernel)
+        # The first array that is written takes the contraction's place, others are written beside it.
+        self.store, *more = stores
         self.target = self.buffers[self.store.buffer]
         self.target_place = self._place_of(self.store.index)
+        self.beside = [(self.buffers[each.buffer], each.value) for each in more]
+        if any(self._place_of(each.index) != self.target_place for each in more):
+            raise _Refused
         self.product_place: _Walk | None = None
         #: What the contraction reads already when it stores, in the order of its dimensions.
         self.given: list[tuple[Buffer, Dimension, tuple[int | str, ...]]] = []
@@ -131,7 +136,8 @@ class _Fusion:
         """The contraction with the kernel as its epilogue; `_Refused` where there is none."""
         call, contraction = self.call, self.call.contraction
         dtype = contraction.dtype
-        if self.target.dtype != dtype or self.target in call.buffers:
+        targets = [self.target, *(buffer for buffer, _ in self.beside)]
+        if any(each.dtype != dtype or each in call.buffers for each in targets):
             raise _Refused
         statements = self._begin(contraction)
         for let in self.lets:
@@ -143,13 +149,21 @@ class _Fusion:
             statements.append(Let(name, value))
             self.names[let.name] = Name(value.dtype, name)
         value = self._converted(self.store.value)
-        if not all(map(fits_epilogue, (*(each.value for each in statements), value))):
+        beside = []
+        for buffer, each in self.beside:
+            number = len(self.given) + self._array(buffer, self.target_place)
+            beside.append((number, self._converted(each)))
+        if any(buffer in targets and place != self.target_place for buffer, place in self.arrays):
+            raise _Refused
+        if not all(
+            map(fits_epilogue, (*(each.value for each in statements), value, *(e for _, e in beside)))
+        ):
             raise _Refused
         if self.product_place is None:
             raise _Refused
         further = (*(buffer for buffer, *_ in self.given), *(buffer for buffer, _ in self.arrays))
         dtypes = tuple(buffer.dtype for buffer in further)
-        epilogue = Epilogue(dtypes, tuple(statements), value)
+        epilogue = Epilogue(dtypes, tuple(statements), value, tuple(beside))
         if epilogue.reads_target and self._terms() > MOST_TERMS:
             raise _Refused
         axes, offsets = self._axes()
@@ -174,7 +188,7 @@ class _Fusion:
             return statements
         if contraction.epilogue is None:
             return []
-        if contraction.epilogue.reads_target:
+        if contraction.epilogue.reads_target or contraction.epilogue.stores:
             raise _Refused
         for n, buffer in enumerate(self.call.buffers[3:]):
             steps = tuple(axis.others[n] for axis in dimensions)
@@ -204,18 +218,20 @@ class _Fusion:
 
     # --- the kernel's parts --------------------------------------------------------------------
 
-    def _take_apart(self, kernel: Nest) -> tuple[list[Let], nest.Store]:
-        """The values and the one store of loops that stand one in the other."""
+    def _take_apart(self, kernel: Nest) -> tuple[list[Let], list[nest.Store]]:
+        """The values and the stores of loops that stand one in the other."""
         body = kernel.body
         lets: list[Let] = []
         while True:
-            *before, last = body
+            stores = [each for each in body if isinstance(each, nest.Store)]
+            before = body[: len(body) - max(1, len(stores))]
+            last = body[-1]
             for statement in before:
                 if not isinstance(statement, Let):
                     raise _Refused
                 lets.append(statement)
-            if isinstance(last, nest.Store):
-                return lets, last
+            if stores:
+                return lets, stores
             if not isinstance(last, nest.For):
                 raise _Refused
             extent = self._linear(last.extent)
@@ -278,9 +294,13 @@ class _Fusion:
             if place != self.target_place:
                 raise _Refused
             return Name(buffer.dtype, OLD)
+        return Name(buffer.dtype, f"x{len(self.given) + self._array(buffer, place)}")
+
+    def _array(self, buffer: Buffer, place: _Walk) -> int:
+        """The number of what the kernel reads or writes there."""
         if (buffer, place) not in self.arrays:
             self.arrays.append((buffer, place))
-        return Name(buffer.dtype, f"x{len(self.given) + self.arrays.index((buffer, place))}")
+        return self.arrays.index((buffer, place))
 
     # --- the contraction's indices -------------------------------------------------------------
 

@@ -56,6 +56,8 @@ def plain_nest(contraction: Contraction, name: str, comments: Sequence[str]) -> 
     target = place(2)
     result: Expression = nest.Name(dtype, total)
     made: tuple[nest.Statement, ...] = ()
+    stores: list[nest.Statement] = []
+    changed: set[str] = set()
     if contraction.accumulate:
         result = nest.call("add", nest.Load(dtype, "c", target), result)
     if epilogue is not None:
@@ -65,8 +67,11 @@ def plain_nest(contraction: Contraction, name: str, comments: Sequence[str]) -> 
             made += (nest.Let(f"x{n}", nest.Load(each, buffer, place(3 + n))),)
         made += epilogue.statements
         result = epilogue.value
+        for n, value in epilogue.stores:
+            stores.append(nest.Store(further[n], place(3 + n), value))
+            changed.add(further[n])
     zero = Literal(dtype, 0.0 if dtype in nest.FLOATS else 0)
-    body = (nest.Declare(total, zero), *body, *made, nest.Store("c", target, result))
+    body = (nest.Declare(total, zero), *body, *made, nest.Store("c", target, result), *stores)
     for position, axis in enumerate(reversed(kept)):
         outermost = position == len(kept) - 1
         body = (nest.For(f"i_{axis.name}", size(axis.extent), body, parallel=outermost),)
@@ -74,7 +79,7 @@ def plain_nest(contraction: Contraction, name: str, comments: Sequence[str]) -> 
         nest.BufferParameter("a", dtype, False),
         nest.BufferParameter("b", dtype, False),
         nest.BufferParameter("c", dtype, True),
-        *(nest.BufferParameter(each, of, False) for each, of in zip(further, dtypes, strict=True)),
+        *(nest.BufferParameter(each, of, each in changed) for each, of in zip(further, dtypes, strict=True)),
     )
     return nest.Nest(name, buffers, (*offsets, *contraction.parameters), body, tuple(comments))
 

@@ -69,7 +69,7 @@ class KernelCall:
 class ContractionCall:
     """Run a contraction `C = A * B`; `offsets` are element offsets into the buffers.
 
-    The buffers are A, B, C and those that the epilogue reads.
+    The buffers are A, B, C and those that the epilogue reads or writes beside.
     `plain` is the same contraction as a nest: what a person reads, and what other backends run.
     """
 

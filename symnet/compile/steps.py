@@ -36,7 +36,9 @@ def used(step: Step) -> set[Buffer]:
 def written(step: Step) -> set[Buffer]:
     """The buffers that a step writes."""
     if isinstance(step, ContractionCall):
-        return {step.buffers[2]}
+        epilogue = step.contraction.epilogue
+        stores = () if epilogue is None else epilogue.stores
+        return {step.buffers[2], *(step.buffers[3 + number] for number, _ in stores)}
     if isinstance(step, KernelCall):
         pairs = zip(step.buffers, step.kernel.buffers, strict=True)
         return {buffer for buffer, parameter in pairs if parameter.written}

@@ -47,9 +47,10 @@ class Form:
 
     def epilogue(self, dtype):
         dtypes = tuple(dtype if each is None else each for each in self.dtypes)
-        statements, value = self.make(dtype)
-        assert all(fits_epilogue(each) for each in (*(s.value for s in statements), value))
-        return Epilogue(dtypes, tuple(statements), value)
+        statements, value, *beside = self.make(dtype)
+        epilogue = Epilogue(dtypes, tuple(statements), value, tuple(enumerate(beside)))
+        assert all(fits_epilogue(each) for each in (*(s.value for s in statements), *epilogue.values))
+        return epilogue
 
 
 def _descend(dtype):
@@ -80,6 +81,28 @@ def _chosen(dtype):
     return [], nest.Select(dtype, small, nest.call("sign", name(dtype, PRODUCT)), size)
 
 
+def _momentum(dtype):
+    """The new velocity, x0, is written beside C."""
+    kept = nest.call("mul", name(dtype, "x0"), literal(dtype, 0.5))
+    velocity = nest.call("sub", kept, name(dtype, PRODUCT))
+    moved = nest.call("add", name(dtype, OLD), name(dtype, "v0"))
+    return [nest.Let("v0", velocity)], moved, name(dtype, "v0")
+
+
+def _sigmoid_and_rest(dtype):
+    scaled = nest.call("sigmoid", nest.call("mul", name(dtype, PRODUCT), name(dtype, "x0")))
+    return [], scaled, nest.call("sub", name(dtype, "x0"), scaled)
+
+
+#: Those that write a further array, which steps as C does.
+BESIDE = {
+    "momentum": Form((None,), _momentum, lambda s, old, v: (old + 0.5 * v - s, 0.5 * v - s)),
+    "sigmoid and rest": Form(
+        (None,),
+        _sigmoid_and_rest,
+        lambda s, old, x: (1 / (1 + np.exp(-s * x)), x - 1 / (1 + np.exp(-s * x))),
+    ),
+}
 FORMS = {
     "descend": Form((), _descend, lambda s, old: 0.875 * old - 0.25 * s),
     "bias and relu": Form((None,), _bias_relu, lambda s, old, b: np.maximum(s + b, 0)),
@@ -157,11 +180,12 @@ def check(contraction, meaning, function, machine, parameters=None, special=Fals
         sums = products.sum(axis=summed)
         given = [each[tuple(inside[n] for n in kept)] for each in (c, *others)]
         result = meaning(sums, *(each if each.dtype == bool else each.astype("float64") for each in given))
-    expected = memories[2].copy()
-    place = (c.ctypes.data - memories[2].ctypes.data) // c.itemsize
-    target = as_strided(expected[place:], c.shape, c.strides)
-    target[tuple(inside[n] for n in kept)] = result
     before = [memory.copy() for memory in memories]
+    results = result if isinstance(result, tuple) else (result,)
+    for view, memory, old, new in zip(views[2:], memories[2:], before[2:], results, strict=False):
+        place = (view.ctypes.data - memory.ctypes.data) // view.itemsize
+        target = as_strided(old[place:], view.shape, view.strides)
+        target[tuple(inside[n] for n in kept)] = new
     units = contraction_units(contraction, machine)
     words = [parameters[each] for each in contraction.parameters]
     # In two halves where the work may be taken in parts.
@@ -170,9 +194,10 @@ def check(contraction, meaning, function, machine, parameters=None, special=Fals
         function(*(view.ctypes.data for view in views), *words, *stretch)
     scale = np.abs(np.nan_to_num(products, nan=0, posinf=0)).sum(axis=summed).max(initial=1.0)
     tolerance = (2e-5 if dtype == "float32" else 1e-12) * max(1.0, scale)
-    np.testing.assert_allclose(memories[2], expected, rtol=0, atol=tolerance)
     for position, (memory, old) in enumerate(zip(memories, before, strict=True)):
-        if position != 2:
+        if 2 <= position < 2 + len(results):
+            np.testing.assert_allclose(memory, old, rtol=0, atol=tolerance)
+        else:
             np.testing.assert_array_equal(memory, old)
 
 
@@ -185,7 +210,7 @@ def product(
     b = (1, wide["inner"]) if turned[1] else (wide["columns"], 1)
     c = (1, wide["rows"]) if turned[2] else (wide["columns"], 1)
     other = {"both": c, "turned": (1, wide["rows"]), "rows": (1, 0), "columns": (0, 1), "none": (0, 0)}[along]
-    epilogue = FORMS[form].epilogue(dtype)
+    epilogue = {**FORMS, **BESIDE}[form].epilogue(dtype)
     count = len(epilogue.dtypes)
     return Contraction(
         dtype,
@@ -236,6 +261,21 @@ def test_extents_known_at_run_time(machine, form):
             used = {name: parameters[name] for name in contraction.parameters}
             check(contraction, FORMS[form].meaning, function, MACHINES[machine], used)
     check(contractions[3], FORMS[form].meaning, functions[3], MACHINES[machine], {"m": 9, "k": 0, "n": 21})
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("form", BESIDE)
+def test_further_arrays_are_written_beside_c(machine, form):
+    contractions = [
+        product(form, 3, 5, 17),
+        product(form, 13, 20, 31, turned=(True, False, False)),
+        product(form, 10, 40, 6, dtype="float64", turned=(False, True, True)),
+        product(form, "m", "k", "n", pitch=70),
+    ]
+    functions = make_kernels(contractions, MACHINES[machine])
+    for contraction, function in zip(contractions, functions, strict=True):
+        parameters = {"m": 9, "k": 30, "n": 21} if contraction.parameters else None
+        check(contraction, BESIDE[form].meaning, function, MACHINES[machine], parameters)
 
 
 def is_blocked(contraction, machine):

@@ -69,10 +69,19 @@ def descent_of_a_transposed_weight():
 
 
 def momentum():
-    """Only the velocity is written in the store: the weight needs it, too."""
+    """The store writes the weight and its velocity."""
     x, g, w, v = T.fmatrix("x"), T.fmatrix("g"), shared(30, 21), shared(30, 21)
     velocity = 0.9 * v - 0.1 * T.dot(x.T, g)
-    return [x, g], [], [(w, w + velocity), (v, velocity)], [draw(7, 30), draw(7, 21)], 1, None
+    return [x, g], [], [(w, w + velocity), (v, velocity)], [draw(7, 30), draw(7, 21)], 1, 0
+
+
+def adam():
+    x, g = T.dmatrix("x"), T.dmatrix("g")
+    w, m, v = (symnet.shared(np.abs(draw(30, 21, dtype="float64"))) for _ in range(3))
+    gradient = T.dot(x.T, g)
+    mean, square = 0.9 * m + 0.1 * gradient, 0.99 * v + 0.01 * T.sqr(gradient)
+    updates = [(m, mean), (v, square), (w, w - 0.01 * mean / (T.sqrt(square) + 1e-6))]
+    return [x, g], [], updates, [draw(7, 30, dtype="float64"), draw(7, 21, dtype="float64")], 1, 0
 
 
 def filters_of_a_convolution():
@@ -134,6 +143,7 @@ FORMS = {
         descent,
         descent_of_a_transposed_weight,
         momentum,
+        adam,
         filters_of_a_convolution,
         bias_of_a_convolution,
         sum_of_two_products,

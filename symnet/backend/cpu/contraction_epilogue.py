@@ -48,29 +48,36 @@ class EpilogueEmitter:
             return self.builder.icmp_unsigned("!=", vector, ir.Constant(vector.type, None))
         return vector
 
-    def value(self, product: ir.Value, old: ir.Value | None, elements: Sequence[ir.Value]) -> ir.Value:
+    def values(self, product: ir.Value, old: ir.Value | None, elements: Sequence[ir.Value]) -> list[ir.Value]:
         """What is stored for these sums, given what C held (if it matters) and the further elements."""
         given = {PRODUCT: product, **{f"x{n}": each for n, each in enumerate(elements)}}
         if old is not None:
             given[OLD] = old
         width = product.type.count
-        if _operations(self.epilogue.statements, self.epilogue.value) <= _WRITTEN_OUT:
+        operations = sum(_operations((), value) for value in self.epilogue.values)
+        if operations + _operations(self.epilogue.statements) <= _WRITTEN_OUT:
             return self._written(self.builder, width, given)
         name = f"{self.name}.v{width}"
         module = self.builder.module
         function = module.globals.get(name)
         if function is None:
-            kind = ir.FunctionType(product.type, [each.type for each in given.values()])
+            together = ir.LiteralStructType([product.type] * len(self.epilogue.values))
+            kind = ir.FunctionType(together, [each.type for each in given.values()])
             function = ir.Function(module, kind, name)
             function.attributes.add("nounwind")
             inside = ir.IRBuilder(function.append_basic_block("entry"))
-            inside.ret(self._written(inside, width, dict(zip(given, function.args, strict=True))))
-        return self.builder.call(function, list(given.values()))
+            made: ir.Value = ir.Constant(together, ir.Undefined)
+            values = self._written(inside, width, dict(zip(given, function.args, strict=True)))
+            for number, value in enumerate(values):
+                made = inside.insert_value(made, value, number)
+            inside.ret(made)
+        found = self.builder.call(function, list(given.values()))
+        return [self.builder.extract_value(found, n) for n in range(len(self.epilogue.values))]
 
-    def _written(self, builder: ir.IRBuilder, width: int, given: dict[str, ir.Value]) -> ir.Value:
+    def _written(self, builder: ir.IRBuilder, width: int, given: dict[str, ir.Value]) -> list[ir.Value]:
         printer = _VectorPrinter(builder, width, given)
         printer.block(self.epilogue.statements)
-        return printer.value(self.epilogue.value)
+        return [printer.value(value) for value in self.epilogue.values]
 
 
 class _VectorPrinter:
@@ -200,11 +207,11 @@ class _VectorPrinter:
         return compare(_COMPARISONS[function], *values)
 
 
-def _operations(statements: Sequence[Statement], value: Expression) -> int:
-    """How many operations statements and a value are."""
+def _operations(statements: Sequence[Statement], *values: Expression) -> int:
+    """How many operations statements and values are."""
     expressions = [e for each in statements for e in nest.expressions_of(each)]
     count = 0
-    for expression in (*expressions, value):
+    for expression in (*expressions, *values):
         for part in nest.walk_expression(expression):
             if isinstance(part, Call):
                 made = library.find(part.function, part.arguments[0].dtype)

@@ -341,7 +341,10 @@ class TileEmitter:
             old = None
             if self.epilogues.reads_target:
                 old = self.emit_vectors.load_lanes(c, offsets, width, self.mask)
-            self._store_lanes(self.epilogues.value(value, old, elements), c, offsets)
+            value, *beside = self.epilogues.values(value, old, elements)
+            self._store_lanes(value, c, offsets)
+            for (n, _), each in zip(self.epilogues.epilogue.stores, beside, strict=True):
+                self._store_lanes(each, others[n], further[n])
 
     # -- lanes along a contracted index ----------------------------------------------------------
 
