@@ -144,7 +144,7 @@ def _overview(history: History, ways: list[Way]) -> Iterator[str]:
         line = written_in(group[0].variable.source)
         yield ""
         yield f"{where(line)}  {line.text}".rstrip() if line is not None else "(no line)"
-        callers = _lines_of([way.variable for way in group if way.variable.source != line])
+        callers = _lines_of([each for each in (way.variable for way in group) if _is_called(each)])
         if callers:
             yield f"  called   in {', '.join(dict.fromkeys(f'{_file(c)}:{c.line}' for c in callers))}"
         yield f"  wrote    {_counted([way.variable for way in group])}"
@@ -161,6 +161,10 @@ def _overview(history: History, ways: list[Way]) -> Iterator[str]:
         if names:
             more = f" and {len(names) - 8} more" if len(names) > 8 else ""
             yield f"  kernels  {', '.join(names[:8])}{more}"
+
+
+def _is_called(variable: Variable) -> bool:
+    return variable.source is not None and variable.source.library is not None
 
 
 def _file(line: SourceLine) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from symnet.compile.function import Function
 from symnet.graph.traversal import toposort
 from symnet.graph.variable import Apply, Constant, Variable
-from symnet.inspect.subject import ends_of
+from symnet.inspect.subject import ends_of, op_word
 from symnet.ops.elementwise import Cast, Elementwise
 from symnet.ops.indexing import bind_template
 from symnet.ops.reduction import ArgExtreme, Reduce
@@ -48,6 +48,8 @@ _BINARY = {
     "xor": ("^", _XOR),
 }
 _UNARIES = {"neg": "-", "invert": "~"}
+#: Ops that promise something of their operand and give it back.
+_PROMISES = ("specify_shape", "unbroadcast")
 #: Operators whose chains need no parentheses on the right either.
 _ASSOCIATIVE = ("+", "&", "|", "^")
 
@@ -81,14 +83,17 @@ def pp(thing: Any, names: dict[Variable, str] | None = None) -> str:
     (x[1:, 0] - b) ** 2 * x.T.shape[0]
     """
     ends = ends_of(thing)
-    writer = _Writer([end.variable for end in ends], dict(names or {}))
+    variables = [end.variable for end in ends]
+    variables += [end.target for end in ends if end.target is not None]
+    writer = _Writer(variables, dict(names or {}))
     if not isinstance(thing, Function):
         lines = [writer.written[end.variable].text for end in ends]
     else:
         lines = []
         for end in ends:
             text = writer.written[end.variable].text
-            lines.append(f"{end.target.name or end.target} <- {text}" if end.target is not None else text)
+            target = "" if end.target is None else f"{writer.written[end.target].text} <- "
+            lines.append(target + text)
     if writer.named:
         lines.append("where")
         lines += [f"    {name} = {text}" for name, text in writer.named]
@@ -103,6 +108,7 @@ class _Writer:
         self.written: dict[Variable, _Text] = {}
         self.named: list[tuple[str, str]] = []
         self._taken = set(names.values())
+        self._owners: dict[str, Variable] = {}
         order = toposort(ends)
         uses: Counter[Variable] = Counter(each for node in order for each in node.inputs)
         uses.update(ends)
@@ -169,8 +175,15 @@ class _Writer:
             text = text.replace("[ ", "[")
             return _Text(text, _UNARY if text.startswith("-") else _ATOM, 0)
         if variable.name:
-            return _Text(variable.name, _ATOM, 0)
+            return _Text(self._own_name(variable, variable.name), _ATOM, 0)
         return _Text(f"<{variable.type}>", _ATOM, 0)
+
+    def _own_name(self, variable: Variable, name: str) -> str:
+        """The name, with a number where another variable has it already."""
+        number = 1
+        while self._owners.setdefault(name if number == 1 else f"{name}_{number}", variable) is not variable:
+            number += 1
+        return name if number == 1 else f"{name}_{number}"
 
     def _in(self, variable: Variable, level: int, loose: bool = True) -> str:
         """An operand, in parentheses where its operator binds less than `level` (as much, unless loose)."""
@@ -208,6 +221,9 @@ class _Writer:
             return f"[{', '.join(self._of(each).text for each in inputs)}]", _ATOM
         if op.name == "Reshape":
             return f"{self._in(inputs[0], _ATOM)}.reshape({self._of(inputs[1]).text})", _ATOM
+        if op_word(op) in _PROMISES:
+            text = self._of(inputs[0])
+            return text.text, text.level
         suffix = f"[{output.index}]" if len(node.outputs) > 1 else ""
         return f"{_function_name(op)}({', '.join(self._of(each).text for each in inputs)}){suffix}", _ATOM
 

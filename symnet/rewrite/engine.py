@@ -9,9 +9,10 @@ name on, joins equal nodes, and stops a rule that does not come to an end.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from symnet.errors import RewriteError
@@ -27,6 +28,8 @@ APPLICATIONS_AT_LEAST = 200
 #: The graph may grow to this many times its size, and by this many nodes in any case.
 GROWTH = 10
 GROWTH_AT_LEAST = 2000
+#: Of what a rule looked at, so many levels are remembered.
+LEVELS_KEPT = 4
 
 
 class RuleLike(Protocol):
@@ -102,7 +105,7 @@ class PassReport:
     applications: list[Application] = field(default_factory=list)
     history: list[Application | Joined] = field(default_factory=list, repr=False)
     #: What trying and applying each rule took.
-    rule_seconds: dict[str, float] = field(default_factory=dict, repr=False)
+    rule_seconds: dict[str, float] = field(default_factory=partial(defaultdict, float), repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         bare = [each._replace(replaced=(), seen=(), made=(), gone=()) for each in self.applications]
@@ -289,17 +292,19 @@ class Engine:
                 ops.add(each.owner.op)
             elif isinstance(each, Constant):
                 constant = True
+        spent = report.rule_seconds
+        started = time.perf_counter()
         for rule in rules.of(node.op):
             if rule.needs_constant and not constant or not rule.needs_ops <= ops:
                 continue
             if rule.needs_kinds and not _holds_each(ops, rule.needs_kinds):
                 continue
             report.attempts += 1
-            started = time.perf_counter()
             replacements = rule.apply(node, self.graph)
             if replacements is None:
-                spent = time.perf_counter() - started
-                report.rule_seconds[rule.name] = report.rule_seconds.get(rule.name, 0.0) + spent
+                now = time.perf_counter()
+                spent[rule.name] += now - started
+                started = now
                 continue
             self._added, self._removed = [], []
             after: Op | None = None
@@ -325,8 +330,7 @@ class Engine:
                 *(rule.name, node.source, node.op, after, added, removed, rule.reason),
                 *(tuple(replaced), seen, made, tuple(self._removed)),
             )
-            spent = time.perf_counter() - started
-            report.rule_seconds[rule.name] = report.rule_seconds.get(rule.name, 0.0) + spent
+            spent[rule.name] += time.perf_counter() - started
             report.applications.append(application)
             report.history.append(application)
             budget.spend(rule, node, added, len(self.graph.nodes))
@@ -341,18 +345,20 @@ def _holds_each(ops: set[Op], kinds: Sequence[type[Op]]) -> bool:
 
 
 def _snapshot(node: Apply | None, depth: int) -> Snapshot:
-    """A node and those below it, so many levels deep, with their inputs of this moment."""
-    found: dict[Apply, tuple[Variable, ...]] = {}
-    level = [] if node is None else [node]
-    for _ in range(max(1, depth)):
+    """A node and those below it, so many levels deep (but few), with their inputs of this moment."""
+    if node is None:
+        return ()
+    found: dict[Apply, tuple[Variable, ...]] = {node: node.inputs}
+    level = [node]
+    for _ in range(min(depth, LEVELS_KEPT) - 1):
+        below: list[Apply] = []
         for each in level:
-            found[each] = each.inputs
-        level = [
-            variable.owner
-            for each in level
-            for variable in each.inputs
-            if variable.owner is not None and variable.owner not in found
-        ]
+            for variable in each.inputs:
+                owner = variable.owner
+                if owner is not None and owner not in found:
+                    found[owner] = owner.inputs
+                    below.append(owner)
+        level = below
     return tuple(found.items())
 
 
