@@ -70,6 +70,8 @@ class Record:
 class Recording:
     """Notes the functions that any thread compiles while it is open, and times their calls.
 
+    `profiled`: and their kernels, inside the generated code (`Record.function.profiled`).
+
     >>> import symnet, symnet.tensor as T
     >>> x = T.dvector("x")
     >>> with Recording() as recording:
@@ -79,8 +81,9 @@ class Recording:
     [('total', 3)]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, profiled: bool = False) -> None:
         self.records: list[Record] = []
+        self._profiled = profiled
 
     def __enter__(self) -> Recording:
         watchers.append(self._note)
@@ -94,6 +97,8 @@ class Recording:
     def _note(self, function: Function) -> None:
         record = Record(function)
         self.records.append(record)
+        if self._profiled:
+            function.add_clocks()
         function.__class__ = _TimedFunction
         function.__dict__["_record"] = record
 

@@ -8,11 +8,13 @@ import json
 import runpy
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from symnet.command.recording import Record, Recording
+from symnet.compile.function import Function
 
 
 def add_to(commands: Any) -> None:
@@ -36,7 +38,14 @@ def add_to(commands: Any) -> None:
     }
     for name, (short, long, run) in descriptions.items():
         command = commands.add_parser(name, help=short, description=long)
-        if name != "run":
+        if name == "run":
+            command.add_argument(
+                "--profile", action="store_true", help="then print where the time of each function went"
+            )
+            command.add_argument(
+                "--html", metavar="DIR", help="then write a page to DIR for each function that was called"
+            )
+        else:
             help_text = "print JSON after what the script prints"
             command.add_argument("--json", action="store_true", help=help_text)
         command.add_argument("script", metavar="SCRIPT", help="a Python file")
@@ -47,7 +56,31 @@ def add_to(commands: Any) -> None:
 
 def run_script(options: argparse.Namespace) -> int:
     """Run a script; its exit code."""
-    return _execute(options.script, options.arguments)
+    if not options.profile and options.html is None:
+        return _execute(options.script, options.arguments)
+    with Recording(profiled=True) as recording:
+        code = _execute(options.script, options.arguments)
+    called = [record.function for record in recording.records if record.calls and record.function.kernels]
+    if options.profile:
+        for function in called:
+            print(f"\n{function.profiled}")
+    if options.html is not None:
+        _write_pages(called, Path(options.html))
+    return code
+
+
+def _write_pages(functions: Sequence[Function], folder: Path) -> None:
+    """A page for each function, by its name and, where several have it, a number."""
+    from symnet.inspect.page import html
+
+    folder.mkdir(parents=True, exist_ok=True)
+    used: dict[str, int] = {}
+    for function in functions:
+        stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in function.name or "function")
+        used[stem] = used.get(stem, 0) + 1
+        path = folder / (f"{stem}.html" if used[stem] == 1 else f"{stem}_{used[stem]}.html")
+        html(function, path, profile=function.profiled)
+        print(path)
 
 
 def inspect_script(options: argparse.Namespace) -> int:

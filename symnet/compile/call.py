@@ -65,6 +65,8 @@ class Kernel:
         self.calls = tuple(calls)
         self.nodes = tuple(dict.fromkeys(node for call in calls for node in call.nodes))
         self.nest = first.plain if isinstance(first, ContractionCall) else first.kernel
+        #: The product or convolution that it is; None for a loop nest.
+        self.contraction = first.contraction if isinstance(first, ContractionCall) else None
         self.name = self.nest.name
         self.lines = list(dict.fromkeys(node.source for node in self.nodes if node.source is not None))
 

@@ -210,6 +210,15 @@ class Function:
 
         return accumulated(self) if self._profiled else None
 
+    def add_clocks(self) -> None:
+        """Have the calls from now on add up their kernels' times, as those of a function with `profile=True`.
+
+        What was compiled before is compiled again.
+        """
+        if not self._profiled:
+            self._profiled = True
+            self._connect()
+
     def twin_with_clocks(self) -> Function:
         """A function of the same graph and shared variables whose code adds up its kernels' times."""
         twin = Function.__new__(Function)

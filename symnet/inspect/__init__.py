@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from symnet.inspect.explanation import explain
     from symnet.inspect.graphs import diagram, to_networkx
     from symnet.inspect.mathematics import pp
+    from symnet.inspect.page import html
     from symnet.inspect.report import Report
     from symnet.inspect.tree import dprint
 
@@ -21,6 +22,7 @@ _WHERE = {
     "diagram": "graphs",
     "dprint": "tree",
     "explain": "explanation",
+    "html": "page",
     "pp": "mathematics",
     "pydotprint": "dot",
     "to_dot": "dot",
@@ -32,6 +34,7 @@ __all__ = [
     "diagram",
     "dprint",
     "explain",
+    "html",
     "pp",
     "pydotprint",
     "to_dot",

@@ -43,6 +43,8 @@ class Diagram:
     graph: dict[str, Any]
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     edges: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    #: The applications of ops, by the names of their nodes.
+    applications: dict[str, Apply] = field(default_factory=dict, repr=False)
     _numbers: dict[str, int] = field(default_factory=dict)
 
     def add(self, stem: str, **attributes: Any) -> str:
@@ -163,6 +165,7 @@ def _graph(thing: Any, stage: str, seconds: Mapping[str, float]) -> Diagram:
             seconds=sum(known) if known else None,
             **_line(node.source),
         )
+        made.applications[of_node[node]] = node
     for node in order:
         for position, variable in enumerate(node.inputs):
             connect(variable, of_node[node], position)

@@ -70,6 +70,16 @@ def test_run_runs_a_theano_script_as_python_would(symnet_command, script):
     assert lines[-1] == "['--epochs', '3'] __main__"
 
 
+def test_run_tells_profiles_and_writes_pages(symnet_command, script, tmp_path):
+    done = symnet_command("run", "--profile", "--html", tmp_path / "pages", script())
+    assert done.returncode == 0, done.stderr
+    assert "step: " in done.stdout and "outside the kernels" in done.stdout
+    assert "never_called" not in done.stdout
+    assert [path.name for path in (tmp_path / "pages").iterdir()] == ["step.html"]
+    page = (tmp_path / "pages" / "step.html").read_text()
+    assert "f = theano.function([x], T.tanh(T.dot(x, w))" in page and '"seconds": null' not in page
+
+
 def test_inspect_lists_functions(symnet_command, script):
     path = script()
     done = symnet_command("inspect", path)
