@@ -18,6 +18,12 @@ from symnet.compile.builder import NestBuilder
 from symnet.compile.contraction import Dimension as Axis
 from symnet.compile.fusion import demands
 from symnet.compile.lower import Lowering, kernel_rule
+from symnet.compile.lower_conv_sparse import (
+    is_rare,
+    row_stretch,
+    sparse_filters_gradient,
+    sparse_images_gradient,
+)
 from symnet.compile.lower_elementwise import kernel_nodes
 from symnet.compile.lower_linalg import add_contraction, axis_of
 from symnet.compile.memory import ITEM_BYTES
@@ -235,6 +241,12 @@ def _filters_gradient(lowering: Lowering, node: Apply) -> None:
     filters = _oriented(op, out)
     sides = padding(op, filters.shape[2:])
     images = _spread(lowering, node, node.inputs[0], sides, op.subsample[1])
+    stretch = row_stretch(op, filters, gradient) if is_rare(lowering, node.inputs[1]) else None
+    if stretch is not None:
+        strides = (*images.strides[:3], images.strides[4])
+        planes = replace(images, strides=strides, shape=(*images.shape[:3], images.shape[4]))
+        sparse_filters_gradient(lowering, node, gradient, planes, filters, stretch)
+        return
     order = ("outputs", "images", "filters")
     part, starts = _blocks(gradient, images)
     if len(starts) > 1:
@@ -282,6 +294,10 @@ def _images_gradient(lowering: Lowering, node: Apply) -> None:
     taps, pixels = (_known_count(each.shape) for each in (filters, gradient))
     by_loops = gradient.buffer.dtype not in FLOATS or min(taps, pixels) > MOST_PRODUCTS
     sides = padding(op, filters.shape[2:])
+    stretch = row_stretch(op, filters, gradient) if is_rare(lowering, node.inputs[1]) else None
+    if stretch is not None:
+        sparse_images_gradient(lowering, node, filters, gradient, sides, stretch)
+        return
     step = op.subsample[1] if not by_loops and 1 < taps <= pixels else 1
     total = _Total(lowering, node, sides, step)
     if by_loops:
