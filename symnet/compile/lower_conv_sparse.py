@@ -1,9 +1,10 @@
 """Gradients of convolutions by output gradients that are mostly zeros: takes those behind max pooling.
 Hands on nests that list the entries that count, and add a row of weights or pixels for each of them.
 
-Behind pooling by 2 x 2 at most one entry in four is not zero (but for ties), behind a rectifier as well one
-in eight or so. An entry is on the list as well where it is zero but meets an infinity or NaN: the sums are
-those that all entries would give.
+Behind pooling by 2 x 2 at most one entry in four is not zero (but for ties), and that alone is worth nothing:
+products of all entries run three times as fast. Where a rectifier follows the pooling one in eight or so is
+left. An entry is on the list as well where it is zero but meets an infinity or NaN: the sums are those that
+all entries would give.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ LONGEST_STRETCH = 128
 RARE = 4
 #: So many elementwise ops may lie between pooling and the convolution.
 DEPTH = 6
+#: Ops that the gradients of rectifiers are made of.
+DECISIONS = ("eq", "ne", "lt", "le", "gt", "ge", "sgn", "switch")
 
 
 # --- where it pays ---------------------------------------------------------------------------------
@@ -41,7 +44,7 @@ def is_rare(lowering: Lowering, variable: Variable, depth: int = DEPTH) -> bool:
         return False
     if isinstance(node.op, MaxPoolGradient):
         entries, windows = (lowering.capacity(lowering.shape(each)) for each in node.inputs[:2])
-        return windows * RARE <= entries
+        return windows * RARE <= entries and _is_rectified(node.inputs[2], depth)
     if not isinstance(node.op, Elementwise):
         return False
     operands = [each for each in node.inputs[node.op.name == "switch" :] if not _is_zero(each)]
@@ -51,6 +54,14 @@ def is_rare(lowering: Lowering, variable: Variable, depth: int = DEPTH) -> bool:
     if node.op.name == "mul":
         return any(rare)
     return node.op.name in ("add", "sub", "neg", "switch") and len(alike) == len(operands) and all(rare)
+
+
+def _is_rectified(variable: Variable, depth: int) -> bool:
+    """Whether elementwise ops make the variable, and one of them decides what is let through."""
+    node = variable.owner
+    if node is None or depth == 0 or not isinstance(node.op, Elementwise):
+        return False
+    return node.op.name in DECISIONS or any(_is_rectified(each, depth - 1) for each in node.inputs)
 
 
 def _is_zero(variable: Variable) -> bool:
