@@ -426,7 +426,7 @@ class Lowering:
         from symnet.compile.updates import emit_updates
 
         for op_rules in (
-            *("elementwise", "shape", "indexing", "reduction", "linalg"),
+            *("elementwise", "shape", "indexing", "reduction", "argextreme", "linalg"),
             *("nnet", "conv", "pool", "random", "effects"),
         ):
             __import__(f"symnet.compile.lower_{op_rules}")

@@ -6,7 +6,9 @@ are added up, so that both read memory in order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,8 +21,18 @@ from symnet.compile.program import View
 from symnet.graph import dims
 from symnet.graph.dims import Dimension
 from symnet.graph.variable import Apply, Variable
-from symnet.ops.reduction import ArgExtreme, Reduce, accumulator_dtype
+from symnet.ops.reduction import Reduce, accumulator_dtype
 
+#: Independent iterations that are enough for threads to share.
+ENOUGH = 8
+#: A reduction with fewer than that is cut into parts if it has so many entries, each of a quarter at least.
+LEAST_ENTRIES = 65536
+MOST_PARTS = 64
+#: Entries of a strip of rows: the sums of one stay in the first-level cache.
+STRIP = 2048
+LEAST_STRIP = 512
+#: How many rows are combined before they are added to the result.
+ROWS = 4
 #: Rows are added up in the result's own dtype up to this many; beyond, rounding would show.
 MOST_ROWS = 4096
 
@@ -42,7 +54,8 @@ def first_value(function: str, dtype: str) -> Literal:
     return Literal(dtype, int(limits.max if largest else limits.min))
 
 
-def _combiner(function: str, dtype: str) -> str:
+def combiner(function: str, dtype: str) -> str:
+    """The function that combines two values in a reduction."""
     if function == "and":
         return "bitwise_and"
     if function == "or":
@@ -101,9 +114,7 @@ class _Operand:
         inner = len(self.groups) - 1
         if self.tree.leaves:
             # The axis with which most operands step by one entry.
-            steps = [
-                sum(leaf.strides[group[-1]] == 1 for leaf in self.tree.leaves) for group in self.groups
-            ]
+            steps = [sum(leaf.strides[group[-1]] == 1 for leaf in self.tree.leaves) for group in self.groups]
             if max(steps):
                 inner = max(range(len(steps)), key=lambda position: (steps[position], position))
         return not self.reduced[inner]
@@ -115,20 +126,156 @@ def _reduce(lowering: Lowering, node: Apply) -> None:
     assert isinstance(op, Reduce)
     destination = lowering.allocate(node.outputs[0])
     operand = _Operand(lowering, node, op.axes, destination)
-    builder = lowering.builder()
     nodes = [node, *kernel_nodes(lowering, node.inputs[0])]
     rows = lowering.capacity([n for n, r in zip(operand.extents, operand.reduced, strict=True) if r])
-    if operand.runs_along_kept() and rows <= MOST_ROWS:
-        _add_rows(operand, op, destination, builder)
+    results = lowering.capacity([n for n, r in zip(operand.extents, operand.reduced, strict=True) if not r])
+    by_rows = operand.runs_along_kept() and rows <= MOST_ROWS
+    part = _part(operand, rows, results, by_rows)
+    if part is None:
+        builder = lowering.builder()
+        _nest(operand, op, op.dtype, destination, builder, by_rows, None)
+        lowering.add_kernel(builder, nodes, op.name)
+        return
+    dtype = op.dtype if by_rows else accumulator_dtype(op.function, op.dtype)
+    shape = lowering.shape(node.outputs[0])
+    partial = lowering.scratch("partial", dtype, [part.count, *shape])
+    builder = lowering.builder()
+    with builder.loop(part.count, "part", parallel=True) as number:
+        here = View(partial.buffer, partial.offset, partial.strides[1:], shape)
+        _nest(operand, op, dtype, here, builder, by_rows, part.at(number, partial.strides[0]))
+    lowering.add_kernel(builder, nodes, f"{op.name}_of_parts")
+    builder = lowering.builder()
+    _combine_parts(op, part.count, partial, destination, shape, builder)
+    lowering.add_kernel(builder, [node], op.name)
+
+
+# --- parts of a reduction ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Here:
+    """One part: its number, the entries of the group it is cut along, and the step between results."""
+
+    group: int
+    start: Expression
+    extent: Dimension | Expression
+    number: Expression
+    step: Dimension
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A reduction in `count` parts, cut along a group into stretches of `length` of its entries."""
+
+    group: int
+    total: int
+    length: int
+
+    @property
+    def count(self) -> int:
+        return -(-self.total // self.length)
+
+    def at(self, number: Expression, step: Dimension) -> _Here:
+        start = nest.multiply(number, self.length)
+        extent: Dimension | Expression = self.length
+        if self.total % self.length:
+            left = nest.subtract(Literal(INDEX, self.total), start)
+            extent = nest.call("minimum", left, Literal(INDEX, self.length))
+        return _Here(self.group, start, extent, number, step)
+
+
+def _part(operand: _Operand, rows: int, results: int, by_rows: bool) -> _Part | None:
+    """How a long reduction with few independent loops is cut into parts, which threads can share.
+
+    The parts follow from the shape alone, and so does the order in which they are combined.
+    """
+    independent = results // min(results, STRIP) if by_rows and results else results
+    if independent >= ENOUGH or rows * results < LEAST_ENTRIES:
+        return None
+    lengths = [
+        (length, -i)
+        for i, (length, reduced) in enumerate(zip(operand.extents, operand.reduced, strict=True))
+        if reduced and isinstance(length, int)
+    ]
+    if not lengths:
+        return None
+    total, group = max(lengths)
+    most = min(MOST_PARTS, rows * results // (LEAST_ENTRIES // 4), total // 4)
+    if by_rows:
+        most = min(most, ENOUGH)
+    if most < 2:
+        return None
+    length = -(-total // most)
+    if length >= 256:
+        length = -(-length // 64) * 64
+    return _Part(-group, total, length)
+
+
+def _combine_parts(
+    op: Reduce, count: int, partial: View, destination: View, shape: Sequence[Dimension], builder: NestBuilder
+) -> None:
+    combine = combiner(op.function, op.dtype)
+    dtype = partial.buffer.dtype
+    with builder.loops(shape) as kept:
+        value = builder.load(partial, [Literal(INDEX, 0), *kept])
+        # In order: what is added first does not depend on lanes.
+        for each in range(1, count if count <= ENOUGH else 1):
+            value = nest.call(combine, value, builder.load(partial, [Literal(INDEX, each), *kept]))
+        if count > ENOUGH:
+            total = builder.declare(first_value(op.function, dtype))
+            with builder.loop(count, "part") as number:
+                builder.accumulate(total, combine, builder.load(partial, [number, *kept]))
+            value = total
+        builder.store(destination, kept, nest.cast(value, op.dtype))
+
+
+# --- nests ------------------------------------------------------------------------------------------
+
+
+def _nest(
+    operand: _Operand,
+    op: Reduce,
+    dtype: str,
+    destination: View,
+    builder: NestBuilder,
+    by_rows: bool,
+    part: _Here | None,
+) -> None:
+    """The loops of a reduction, or of one part of it, with results of a dtype."""
+    if by_rows:
+        _add_rows(operand, op, destination, builder, part)
     else:
-        _accumulate(operand, op, destination, builder)
-    lowering.add_kernel(builder, nodes, op.name)
+        _accumulate(operand, op, dtype, destination, builder, part)
 
 
-def _accumulate(operand: _Operand, op: Reduce, destination: View, builder: NestBuilder) -> None:
+def _place(
+    operand: _Operand, destination: View, indices: Sequence[Expression], part: _Here | None
+) -> tuple[View, list[Expression]]:
+    view, chosen = operand.place(destination, indices)
+    if part is None:
+        return view, chosen
+    return View(view.buffer, view.offset, (part.step, *view.strides), ()), [part.number, *chosen]
+
+
+@contextlib.contextmanager
+def _reduced_loop(
+    operand: _Operand, group: int, builder: NestBuilder, part: _Here | None
+) -> Iterator[Expression]:
+    """A loop over a reduced group, or over a part's stretch of it."""
+    if part is None or part.group != group:
+        with builder.loop(operand.extents[group], "k") as index:
+            yield index
+    else:
+        with builder.loop(part.extent, "k") as index:
+            yield nest.add(part.start, index)
+
+
+def _accumulate(
+    operand: _Operand, op: Reduce, result: str, destination: View, builder: NestBuilder, part: _Here | None
+) -> None:
     """For each kept index a scalar accumulates over the reduced ones."""
     dtype = accumulator_dtype(op.function, op.dtype)
-    combine = _combiner(op.function, op.dtype)
+    combine = combiner(op.function, op.dtype)
     order = sorted(range(len(operand.reduced)), key=lambda axis: operand.reduced[axis])
     kept = sum(not r for r in operand.reduced)
     indices: list[Expression] = [Literal(INDEX, 0)] * len(order)
@@ -140,7 +287,7 @@ def _accumulate(operand: _Operand, op: Reduce, destination: View, builder: NestB
             value = nest.cast(operand.value(indices, builder), op.dtype)
             builder.accumulate(total, combine, nest.cast(value, dtype))
             return
-        with builder.loop(operand.extents[order[position]], "k") as index:
+        with _reduced_loop(operand, order[position], builder, part) as index:
             indices[order[position]] = index
             inner(position + 1)
 
@@ -149,74 +296,122 @@ def _accumulate(operand: _Operand, op: Reduce, destination: View, builder: NestB
         if position == kept:
             total = builder.declare(first_value(op.function, dtype))
             inner(position)
-            view, chosen = operand.place(destination, indices)
-            builder.store(view, chosen, nest.cast(total, op.dtype))
+            view, chosen = _place(operand, destination, indices, part)
+            builder.store(view, chosen, nest.cast(total, result))
             return
-        with builder.loop(operand.extents[order[position]], "i", parallel=position == 0) as index:
+        parallel = position == 0 and part is None
+        with builder.loop(operand.extents[order[position]], "i", parallel=parallel) as index:
             indices[order[position]] = index
             outer(position + 1)
 
     outer(0)
 
 
-def _add_rows(operand: _Operand, op: Reduce, destination: View, builder: NestBuilder) -> None:
-    """The result is filled with the first value, and each row is combined with it."""
-    combine = _combiner(op.function, op.dtype)
-    kept_groups = [i for i, r in enumerate(operand.reduced) if not r]
-    count = [operand.extents[i] for i in kept_groups]
-    with builder.loops(count) as fill_indices:
-        every: list[Expression] = [Literal(INDEX, 0)] * len(operand.groups)
-        for group, index in zip(kept_groups, fill_indices, strict=True):
-            every[group] = index
-        view, chosen = operand.place(destination, every)
-        builder.store(view, chosen, first_value(op.function, op.dtype))
-    order = [*kept_groups[:-1], *(i for i, r in enumerate(operand.reduced) if r), kept_groups[-1]]
-    indices: list[Expression] = [Literal(INDEX, 0)] * len(order)
+def _add_rows(
+    operand: _Operand, op: Reduce, destination: View, builder: NestBuilder, part: _Here | None
+) -> None:
+    """For each strip of the innermost kept axis: filled with the first value, and each row combined with it.
 
-    def step(position: int) -> None:
-        if position == len(order):
-            value = nest.cast(operand.value(indices, builder), op.dtype)
-            view, chosen = operand.place(destination, indices)
-            so_far = builder.load(view, chosen)
-            builder.store(view, chosen, nest.call(combine, so_far, value))
+    Rows go by fours, of which the sum is added to the result: that reads and writes the result a quarter
+    as often, and rounds less.
+    """
+    combine = combiner(op.function, op.dtype)
+    *outer, last = [i for i, r in enumerate(operand.reduced) if not r]
+    reduced = [i for i, r in enumerate(operand.reduced) if r]
+    indices: list[Expression] = [Literal(INDEX, 0)] * len(operand.groups)
+
+    def over_kept(position: int) -> None:
+        if position == len(outer):
+            alone = part is None and not outer
+            strips(builder, operand.extents[last], alone, over_strip)
             return
-        last = position == len(order) - 1
-        with builder.loop(operand.extents[order[position]], "i", vector=last) as index:
-            indices[order[position]] = index
-            step(position + 1)
+        parallel = position == 0 and part is None
+        with builder.loop(operand.extents[outer[position]], "i", parallel=parallel) as index:
+            indices[outer[position]] = index
+            over_kept(position + 1)
 
-    step(0)
+    def over_strip(start: Expression, extent: Dimension | Expression) -> None:
+        with builder.loop(extent, "j", vector=True) as index:
+            indices[last] = nest.add(start, index)
+            view, chosen = _place(operand, destination, indices, part)
+            builder.store(view, chosen, first_value(op.function, op.dtype))
+        over_rows(0, start, extent)
+
+    def over_rows(position: int, start: Expression, extent: Dimension | Expression) -> None:
+        group = reduced[position]
+        if position + 1 < len(reduced):
+            with _reduced_loop(operand, group, builder, part) as index:
+                indices[group] = index
+                over_rows(position + 1, start, extent)
+            return
+        first: Expression = Literal(INDEX, 0)
+        count: Expression = builder.size(operand.extents[group])
+        if part is not None and part.group == group:
+            first = part.start
+            count = part.extent if isinstance(part.extent, Expression) else builder.size(part.extent)
+        fours, rest = _quotient(count, ROWS), _rest(count, ROWS)
+        for rows, number, before in ((ROWS, fours, None), (1, rest, fours)):
+            with builder.loop(number, "row") as row:
+                if before is not None:
+                    row = nest.add(nest.multiply(before, ROWS), row)
+                with builder.loop(extent, "j", vector=True) as index:
+                    indices[last] = nest.add(start, index)
+                    values = []
+                    for each in range(rows):
+                        indices[group] = nest.add(first, nest.add(nest.multiply(row, rows), each))
+                        values.append(nest.cast(operand.value(indices, builder), op.dtype))
+                    while len(values) > 1:
+                        values = [nest.call(combine, *values[i : i + 2]) for i in range(0, len(values), 2)]
+                    view, chosen = _place(operand, destination, indices, part)
+                    so_far = builder.load(view, chosen)
+                    builder.store(view, chosen, nest.call(combine, so_far, values[0]))
+
+    over_kept(0)
 
 
-@kernel_rule(ArgExtreme)
-def _arg_extreme(lowering: Lowering, node: Apply) -> None:
-    """The first place of the extreme, or of the first NaN."""
-    op = node.op
-    assert isinstance(op, ArgExtreme)
-    variable = node.inputs[0]
-    destination = lowering.allocate(node.outputs[0])
-    shape = lowering.shape(variable)
-    kept = [axis for axis in range(len(shape)) if axis != op.axis]
-    builder = lowering.builder()
-    dtype = variable.dtype
-    with builder.loops([shape[axis] for axis in kept], vector=False) as outer:
-        indices: list[Expression] = [Literal(INDEX, 0)] * len(shape)
-        for axis, index in zip(kept, outer, strict=True):
-            indices[axis] = index
-        # Two passes, both of which run along vector lanes where one with a branch would not.
-        best = builder.declare(first_value(op.function, dtype), "best")
-        with builder.loop(shape[op.axis], "k") as index:
-            indices[op.axis] = index
-            value = lowering.value(variable, indices, builder)
-            builder.accumulate(best, _combiner(op.function, dtype), value)
-        place = builder.declare(builder.size(shape[op.axis]), "place")
-        with builder.loop(shape[op.axis], "k") as index:
-            indices[op.axis] = index
-            value = lowering.value(variable, indices, builder)
-            attains = nest.call("eq", value, best)
-            if dtype in FLOATS:
-                attains = nest.call("bitwise_or", attains, nest.call("isnan", value))
-            here = nest.Select(INDEX, attains, index, builder.size(shape[op.axis]))
-            builder.accumulate(place, "minimum", here)
-        builder.store(destination, outer, place)
-    lowering.add_kernel(builder, [node, *kernel_nodes(lowering, variable)], op.name)
+def _quotient(count: Expression, divisor: int) -> Expression:
+    if isinstance(count, Literal):
+        return Literal(INDEX, int(count.value) // divisor)
+    return nest.call("floordiv", count, Literal(INDEX, divisor))
+
+
+def _rest(count: Expression, divisor: int) -> Expression:
+    if isinstance(count, Literal):
+        return Literal(INDEX, int(count.value) % divisor)
+    return nest.call("mod", count, Literal(INDEX, divisor))
+
+
+def strips(
+    builder: NestBuilder,
+    width: Dimension,
+    alone: bool,
+    body: Callable[[Expression, Dimension | Expression], None],
+) -> None:
+    """A loop over strips of an axis, with a body made of where a strip begins and how many entries it has.
+
+    An axis that is `alone`, with no loop around it, is cut so that threads can share the strips. The last,
+    shorter one has a body of its own: loops of known length are better code.
+    """
+    if isinstance(width, int) and width <= (LEAST_STRIP if alone else STRIP):
+        body(Literal(INDEX, 0), width)
+        return
+    if not isinstance(width, int):
+        count = _quotient(nest.add(builder.size(width), STRIP - 1), STRIP)
+        with builder.loop(count, "strip", alone) as number:
+            start = builder.let(nest.multiply(number, STRIP), "start")
+            left = nest.subtract(builder.size(width), start)
+            body(start, builder.let(nest.call("minimum", left, Literal(INDEX, STRIP)), "extent"))
+        return
+    most = min(STRIP, max(LEAST_STRIP, -(-width // (ENOUGH * 16)) * 16)) if alone else STRIP
+    even = [n for n in range(most, most // 2, -16) if width % n == 0]
+    length = even[0] if even else most
+    whole, rest = divmod(width, length)
+    with builder.loop(whole + (rest > 0), "strip", alone) as number:
+        start = builder.let(nest.multiply(number, length), "start")
+        if not rest:
+            body(start, length)
+            return
+        with builder.when(nest.call("lt", number, Literal(INDEX, whole))):
+            body(start, length)
+        with builder.when(nest.call("eq", number, Literal(INDEX, whole))):
+            body(start, rest)
