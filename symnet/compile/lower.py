@@ -179,6 +179,8 @@ class Lowering:
         self.views: dict[Variable, View] = {}
         #: New values of shared variables that are written at their update, by what is called then.
         self.deferred: dict[Variable, Callable[[], None]] = {}
+        #: Two numbers of each row of a LogSoftmax's operand.
+        self.statistics: dict[Variable, View] = {}
         self._results = outputs
         self._slot_names: dict[Size, str] = {}
         self._found_slots: set[str] = set()
@@ -475,7 +477,7 @@ class Lowering:
         if find(POINTWISE_RULES, node.op) is None:
             raise node.op.refuse(node, "the Numba backend has no rule for it")
         for output in node.outputs:
-            if self.fusion.is_materialised(output):
+            if self.fusion.is_materialised(output) and output not in self.views:
                 self.materialise(output)
 
     def _finish_results(self) -> None:

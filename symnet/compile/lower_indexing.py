@@ -30,6 +30,7 @@ from symnet.ops.indexing import (
     bind_template,
 )
 from symnet.ops.joining import RepeatIndices
+from symnet.ops.nnet import LogSoftmax
 
 COSTS[AdvancedSubtensor] = 3
 #: Threads that scatter share out an axis in parts of at least so many entries.
@@ -265,7 +266,10 @@ def _inner_indices(
 
 @demands(AdvancedSubtensor)
 def _gather_demands(node: Apply) -> list[str]:
-    return ["buffer", *["value"] * (len(node.inputs) - 1)]
+    base = node.inputs[0].owner
+    # What is picked of a logarithm of softmax is computed then and there from its row's two numbers.
+    kind = "value" if base is not None and isinstance(base.op, LogSoftmax) else "buffer"
+    return [kind, *["value"] * (len(node.inputs) - 1)]
 
 
 @pointwise_rule(AdvancedSubtensor)

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from symnet.ops import elementwise_table as table
+from symnet.ops.creation import zeros as zeros_of
 from symnet.ops.elementwise_table import fill, log, sigmoid
 from symnet.ops.indexing import AdvancedIncSubtensor, AdvancedSubtensor, IncSubtensor, Subtensor
 from symnet.ops.nnet import LogSoftmax, Softmax, SoftmaxGradient
 from symnet.ops.reduction import sum as reduce_sum
-from symnet.ops.shape import DimShuffle, Reshape
+from symnet.ops.shape import DimShuffle, Reshape, dimshuffle, length_of
 from symnet.rewrite.facts import may_stand_for
 from symnet.rewrite.pattern import (
     Expression,
@@ -76,7 +77,28 @@ def _gradient_of_log(g: Expression, p: Expression) -> Expression:
     """The gradient of log(softmax(x)) by x, from the gradient by the logarithm and the softmax."""
     if g.broadcastable != p.broadcastable:
         g = fill(p, g)
+    scatter = g.owner
+    if scatter is not None and isinstance(scatter.op, AdvancedIncSubtensor):
+        zeros, value, *indices = scatter.inputs
+        if scatter.op.axes == (0, 1) and not scatter.op.set_ and _is_zeros(zeros):
+            return _gradient_of_picked_log(scatter.op, value, indices, p)
     return g - p * reduce_sum(g, axis=1, keepdims=True)
+
+
+def _gradient_of_picked_log(
+    scatter: AdvancedIncSubtensor, value: Expression, indices: Sequence[Expression], p: Expression
+) -> Expression:
+    """The same for a gradient that is scattered to a few classes of each row.
+
+    Each row's sum is a scatter of its own, to one entry for each row; and what is scattered is added to
+    the rest where that lies.
+    """
+    rows = zeros_of(length_of(p, 0), value.dtype)
+    sums = AdvancedIncSubtensor((0,), False)(rows, value, indices[0])
+    powers = p
+    if p.owner is not None and p.owner.op == softmax:
+        powers = table.exp(LogSoftmax()(p.owner.inputs[0]))
+    return scatter(-(powers * dimshuffle(sums, 0, "x")), value, *indices)
 
 
 p = any_variable("p")

@@ -65,3 +65,42 @@ def test_its_operand_is_computed_on_the_way():
     compiled = hold_to_numpy([x, b], [T.nnet.softmax(T.tanh(x) + b)], values, rtol=2e-6)
     (kernel,) = compiled._executor.kernels
     assert [str(node.op) for node in kernel.nodes].count("tanh") == 1
+
+
+@pytest.mark.parametrize("shape", [(3, 10_000), (2, 4096), (5, 4097)])
+def test_long_rows(shape):
+    x = T.fmatrix()
+    value = RNG.standard_normal(shape).astype("float32") * 4
+    compiled = symnet.function([x], [T.nnet.softmax(x), T.nnet.logsoftmax(x)])
+    wide = value.astype("float64")
+    wide -= wide.max(axis=1, keepdims=True)
+    total = np.exp(wide).sum(axis=1, keepdims=True)
+    softmax, logarithm = compiled(value)
+    np.testing.assert_allclose(softmax, np.exp(wide) / total, rtol=3e-6)
+    np.testing.assert_allclose(logarithm, wide - np.log(total), rtol=3e-7, atol=2e-6)
+
+
+@pytest.mark.parametrize("written", ["picked probabilities", "picked logarithms"])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_cross_entropy_reads_the_scores_and_writes_the_gradient(dtype, written):
+    x, y = T.TensorType(dtype, (False, False))(), T.lvector()
+    rows = T.arange(y.shape[0])
+    p = T.nnet.softmax(x)
+    picked = T.log(p[rows, y]) if written == "picked probabilities" else T.log(p)[rows, y]
+    cost = -T.mean(picked)
+    scores, classes = RNG.standard_normal((6, 9)).astype(dtype) * 30, np.array([3, 0, 8, -1, 3, 3])
+    compiled = symnet.function([x, y], [cost, symnet.grad(cost, x)])
+    found, gradient = compiled(scores, classes)
+    wide = scores.astype("float64") - scores.max(axis=1, keepdims=True)
+    logarithm = wide - np.log(np.exp(wide).sum(axis=1, keepdims=True))
+    onehot = np.eye(9)[classes]
+    tolerance = 40 * TOLERANCE[dtype]
+    np.testing.assert_allclose(found, -np.mean(np.sum(logarithm * onehot, axis=1)), rtol=tolerance)
+    expected = (np.exp(logarithm) - onehot) / 6
+    np.testing.assert_allclose(gradient, expected, rtol=tolerance, atol=tolerance / 40)
+    # The base of the gradient, and what is added to its picked entries; no matrix of logarithms.
+    lines = [line for kernel in compiled.kernels for line in kernel.source.splitlines()]
+    stored = [line for line in lines if "] = " in line.split("#")[0] and "* 9 +" in line]
+    assert len(stored) == 2, stored
+    with pytest.raises(symnet.errors.IndexingError):
+        compiled(scores, np.array([0, 1, 2, 3, 4, 9]))

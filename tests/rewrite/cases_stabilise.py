@@ -298,8 +298,9 @@ CASES = [
             AdvancedIncSubtensor((0, 1), False)(fill(softmax(x), 0.0), g / softmax(x)[i, i], i, i),
             softmax(x),
         ),
-        "sub(inc_gathered{axes=(0, 1)}(fill(Softmax(x), 0.0), g, i, i), mul(Softmax(x), "
-        "dimshuffle{0, x}(sum{axis=(1,)}(inc_gathered{axes=(0, 1)}(fill(Softmax(x), 0.0), g, i, i)))))",
+        "inc_gathered{axes=(0, 1)}(neg(mul(exp(LogSoftmax(x)), "
+        "dimshuffle{0, x}(inc_gathered{axes=(0,)}(alloc(0.0, subtensor[0](shape(Softmax(x)))), g, i)))), "
+        "g, i, i)",
         lambda g, x, i: softmax_gradient(
             AdvancedIncSubtensor((0, 1), False)(fill(softmax(x), 0.0), g / exp(x)[i, i], i, i),
             softmax(x),

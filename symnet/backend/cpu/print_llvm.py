@@ -244,11 +244,13 @@ class _StatementPrinter:
         properties = []
         if loop.vector and not self.tiny:
             properties.append(module.add_metadata(["llvm.loop.parallel_accesses", group]))
-            if (rounds is None or rounds >= _LONG) and functions_of(loop.body):
-                count = ir.IntType(32)(_SEVERAL)
-                properties.append(module.add_metadata(["llvm.loop.interleave.count", count]))
         elif self.tiny:
             properties.append(module.add_metadata(["llvm.loop.vectorize.enable", ir.IntType(1)(0)]))
+        innermost = not any(isinstance(each, nest.For) for each in nest.walk_statements(loop.body))
+        long = rounds is None or rounds >= _LONG
+        if innermost and long and not self.tiny and functions_of(loop.body):
+            count = ir.IntType(32)(_SEVERAL)
+            properties.append(module.add_metadata(["llvm.loop.interleave.count", count]))
         short = rounds is not None and rounds < _SHORT
         if self.tiny or short or not (loop.vector and _adds_again(loop, self.around)):
             properties.append(module.add_metadata(["llvm.loop.unroll.disable"]))
