@@ -6,7 +6,7 @@ where they are needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from symnet.compile import nest
 from symnet.compile.builder import NestBuilder
@@ -131,7 +131,7 @@ def _statistics(lowering: Lowering, node: Apply) -> None:
 
 @pointwise_rule(LogSoftmax)
 def _logarithm(
-    lowering: Lowering, node: Apply, indices: list[Expression], builder: NestBuilder
+    lowering: Lowering, node: Apply, indices: Sequence[Expression], builder: NestBuilder
 ) -> Expression:
     """What is left without the maximum, less the logarithm of the sum."""
     (x,) = node.inputs
