@@ -10,13 +10,13 @@ from symnet.network3 import Network
 from .test_steps import BATCH, NETWORKS, dropout_layers
 
 # name: the weights updated in the store of their gradient, of how many; products whose store computes
-# an activation or the gradient through one; kernels at most. The second convolution's gradient by the
-# filters is no product: behind pooling and a rectifier it goes by lists of the entries that are not zero.
+# an activation, the gradient through one, or the scores; kernels at most. The second convolution's gradient
+# by the filters is no product: behind pooling and a rectifier it goes by lists of entries that are not zero.
 KERNELS = {
-    "shallow": ((2, 2), 2, 19),
-    "basic_conv": ((2, 3), 2, 28),
-    "dbl_conv_relu": ((2, 4), 2, 45),
-    "dropout": ((3, 5), 5, 52),
+    "shallow": ((2, 2), 3, 19),
+    "basic_conv": ((2, 3), 3, 28),
+    "dbl_conv_relu": ((2, 4), 3, 45),
+    "dropout": ((3, 5), 6, 52),
 }
 
 
