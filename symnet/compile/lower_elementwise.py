@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from symnet.compile import nest
@@ -24,6 +24,8 @@ from symnet.graph.variable import Apply, Constant, Variable
 from symnet.ops.elementwise import Cast, Elementwise
 from symnet.ops.shape import DimShuffle
 
+#: Rows and columns of a tile in which something is read across memory.
+TILE = 32
 #: For each axis of a variable the axis of the root that runs along it; None where it is broadcast.
 AxisMap = tuple[int | None, ...]
 
@@ -285,9 +287,40 @@ def _write_strided(
     target = View(
         destination.buffer, destination.offset, tuple(destination.strides[g[-1]] for g in groups), ()
     )
-    with builder.loops(extents) as indices:
+    with _tiled(builder, extents) if _is_turned(tree, groups, extents) else builder.loops(extents) as indices:
         value = tree.value(tree.root, tuple(range(tree.rank)), groups, indices, builder)
         builder.store(target, indices, value)
+
+
+def _is_turned(tree: StridedTree, groups: Sequence[Sequence[int]], extents: Sequence[Dimension]) -> bool:
+    """Whether something is read along the last axis but one: in tiles, its cache lines are read once."""
+    if len(groups) < 2 or not all(isinstance(n, int) and n >= 2 * TILE for n in extents[-2:]):
+        return False
+    outer, inner = groups[-2][-1], groups[-1][-1]
+    assert tree.leaves is not None
+    return any(leaf.strides[outer] == 1 and leaf.strides[inner] not in (0, 1) for leaf in tree.leaves)
+
+
+@contextlib.contextmanager
+def _tiled(builder: NestBuilder, extents: Sequence[Dimension]) -> Iterator[list[Expression]]:
+    """Loops of which the innermost two run over tiles."""
+    *outer, rows, columns = extents
+    assert isinstance(rows, int) and isinstance(columns, int)
+    with contextlib.ExitStack() as stack:
+        indices = stack.enter_context(builder.loops(outer, vector=False))
+        starts = []
+        for position, (length, stem) in enumerate(((rows, "rows"), (columns, "columns"))):
+            count = -(-length // TILE)
+            number = stack.enter_context(builder.loop(count, stem, parallel=not outer and not position))
+            starts.append(builder.let(nest.multiply(number, TILE), "start"))
+        for start, length, last in zip(starts, (rows, columns), (False, True), strict=True):
+            extent: Dimension | Expression = TILE
+            if length % TILE:
+                left = nest.subtract(Literal(INDEX, length), start)
+                extent = nest.call("minimum", left, Literal(INDEX, TILE))
+            index = stack.enter_context(builder.loop(extent, "i", vector=last))
+            indices.append(nest.add(start, index))
+        yield indices
 
 
 def _write_indexed(
