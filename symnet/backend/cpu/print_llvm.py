@@ -27,7 +27,7 @@ _POINTER = ir.PointerType()
 _WRITTEN_OUT = 16
 #: Independent loops of fewer rounds are printed in stretches that fill vectors.
 _SHORT = 64
-#: Loops of library functions with at least this many rounds run several vectors at a time.
+#: Loops of library functions, and sums, with at least this many rounds run several vectors at a time.
 _LONG = 256
 _SEVERAL = 4
 #: A kernel of at most this many rounds in all is not worth LLVM's time for vectorising and unrolling it.
@@ -246,10 +246,9 @@ class _StatementPrinter:
             properties.append(module.add_metadata(["llvm.loop.parallel_accesses", group]))
         elif self.tiny:
             properties.append(module.add_metadata(["llvm.loop.vectorize.enable", ir.IntType(1)(0)]))
-        innermost = not any(isinstance(each, nest.For) for each in nest.walk_statements(loop.body))
-        long = rounds is None or rounds >= _LONG
-        if innermost and long and not self.tiny and functions_of(loop.body):
-            count = ir.IntType(32)(_SEVERAL)
+        several = 1 if self.tiny else _vectors_at_a_time(loop, rounds)
+        if several > 1:
+            count = ir.IntType(32)(several)
             properties.append(module.add_metadata(["llvm.loop.interleave.count", count]))
         short = rounds is not None and rounds < _SHORT
         if self.tiny or short or not (loop.vector and _adds_again(loop, self.around)):
@@ -312,6 +311,17 @@ def _changed(body: Sequence[Statement], names: dict[str, ir.Value]) -> list[str]
         if isinstance(statement, nest.Assign | nest.Accumulate) and statement.name in names
     }
     return list(found)
+
+
+def _vectors_at_a_time(loop: nest.For, rounds: int | None) -> int:
+    """How many vectors hide the latency: of functions that are long chains, and of sums in one register."""
+    statements = list(nest.walk_statements(loop.body))
+    if any(isinstance(each, nest.For) for each in statements):
+        return 1
+    if rounds is None or rounds >= _LONG:
+        adds = any(isinstance(each, nest.Accumulate) for each in statements)
+        return _SEVERAL if adds or functions_of(loop.body) else 1
+    return 2 if rounds >= _SHORT and any(isinstance(each, nest.Accumulate) for each in statements) else 1
 
 
 class _Distinct(ir.values.MDValue):
