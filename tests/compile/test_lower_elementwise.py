@@ -36,7 +36,9 @@ def test_axes_in_any_order():
 
 def test_only_what_is_read_across_memory_goes_by_tiles():
     x, row = T.fmatrix(), T.fvector()
-    f = symnet.function([x, row], [x.T + 1, x + row, x * row.dimshuffle(0, "x")])
-    f(np.zeros((100, 100), "float32"), np.zeros(100, "float32"))
-    tiled = [f"range({-(-100 // TILE)})" in kernel.source for kernel in f.kernels]
+    tiled = []
+    for result in (x.T + 1, x + row, x * row.dimshuffle(0, "x")):
+        f = symnet.function([x, row], result, on_unused_input="ignore")
+        f(np.zeros((100, 100), "float32"), np.zeros(100, "float32"))
+        tiled.append(any(f"range({-(-100 // TILE)})" in kernel.source for kernel in f.kernels))
     assert tiled == [True, False, False]
