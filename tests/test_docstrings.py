@@ -50,3 +50,13 @@ def test_looking_inside_as_the_readme_does(tmp_path, capsys):
     assert "w <- w - " in told and "rewriting: " in told and "in kernel " in told
     kinds = [about["kind"] for _, about in names["graph"].nodes(data=True)]
     assert kinds.count("kernel") == len(names["step"].kernels) and names["text"].startswith("digraph")
+
+
+def test_looking_further_as_the_readme_does(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for first_line in ("import numpy as np\nimport symnet\n", "profile = step.profile"):
+        exec(readme_block(first_line), names)
+    assert "outside the kernels" in capsys.readouterr().out
+    assert (tmp_path / "step.html").read_text().startswith("<!DOCTYPE html>")
+    assert (tmp_path / "step.json").read_text().startswith('{"traceEvents"')
