@@ -7,7 +7,9 @@ import pytest
 
 import symnet
 import symnet.tensor as T
-from symnet.backend.cpu.split import split_nest
+from symnet.backend.cpu.contraction import Contraction, Dimension, plan_contraction
+from symnet.backend.cpu.machine import host_machine
+from symnet.backend.cpu.split import split_contraction, split_nest
 from symnet.compile import nest
 from symnet.errors import IndexingError
 
@@ -86,3 +88,33 @@ def test_lengths_that_change_are_shared_out_too(length):
         with symnet.config.override(threads=3):
             found = function(given)
         np.testing.assert_allclose(found, np.exp(-given * given), rtol=1e-6)
+
+
+@pytest.mark.parametrize("operation", ["sum", "max", "argmax"])
+def test_parts_of_one_long_reduction_are_shared_out(operation):
+    x = T.fmatrix()
+    function = symnet.function([x], getattr(x, operation)())
+    function(np.ones((1000, 1000), dtype="float32"))
+    assert any(split_nest(each.nest, {}) is not None for each in function.kernels)
+
+
+def test_chunks_that_would_each_pack_the_same_panels_are_large():
+    """The gradient by filters of a middle layer of AlexNet: the loop outside the panels is shared out, or
+    chunks have many rows for each panel."""
+    contraction = Contraction(
+        "float32",
+        (
+            Dimension("out", 384, 169, 0, 2304),
+            Dimension("channel", 256, 0, 225, 9),
+            Dimension("y", 13, 13, 15, 0),
+            Dimension("x", 13, 1, 1, 0),
+            Dimension("ky", 3, 0, 15, -3),
+            Dimension("kx", 3, 0, 1, -1),
+        ),
+        accumulate=True,
+    )
+    for machine in (host_machine(), host_machine().with_lanes_bytes(32), host_machine().with_lanes_bytes(16)):
+        plan, split = plan_contraction(contraction, machine), split_contraction(contraction, machine, {})
+        assert split is not None and plan.split is not None
+        if plan.pack_level is not None and plan.split >= plan.pack_level:
+            assert split.grain * plan.loops[plan.split].size >= 64

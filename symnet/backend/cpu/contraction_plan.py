@@ -68,8 +68,8 @@ def _split(plan: Plan) -> int | None:
         score = 0.0
         for threads in (2, 4, 8, 16):
             longest = min(-(-units // threads) * loop.size, extent)
-            # Packing an element takes about as long as two multiply-adds with it.
-            score += 1 / (longest / extent + (2 / rows if packs_again else 0)) / threads
+            # Packing columns that lie apart takes as long as twelve to seventeen multiply-adds with them.
+            score += 1 / (longest / extent + (12 / rows if packs_again else 0)) / threads
         if score > best * 1.05:
             best, best_level = score, level
     return best_level

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from symnet.backend.cpu.contraction import Contraction, contraction_units
+from symnet.backend.cpu.contraction import Contraction, contraction_units, plan_contraction
 from symnet.backend.cpu.machine import Machine
 from symnet.compile import nest
 from symnet.compile.memory import ITEM_BYTES
@@ -22,6 +22,9 @@ _MOST_CHUNKS = 256
 #: Iterations of an innermost loop that vectors fill whatever the dtype: chunks begin at multiples of it, so
 #: that the same entries are computed in vectors and after them, however the range is cut.
 _VECTOR_ROUNDS = 256
+
+#: So many indices of C at least are computed with a panel that was packed for them.
+_ROWS_A_PANEL = 128
 
 #: Nanoseconds of one core: a multiply-add, a byte to or from a near cache, a scalar operation outside
 #: vectors, and functions that take many instructions.
@@ -53,7 +56,7 @@ def split_nest(kernel: nest.Nest, capacities: Mapping[str, int]) -> Split | None
     if loop is None:
         return None
     rounds = _most(loop.extent, capacities)
-    each = _cost(loop.body, capacities, loop.vector)
+    each = _cost(loop.body, {**capacities, loop.name: max(0, rounds - 1)}, loop.vector)
     if rounds < 2 or rounds * each < _WORTH:
         return None
     step = 1 if any(isinstance(s, nest.For) for s in nest.walk_statements(loop.body)) else _VECTOR_ROUNDS
@@ -71,7 +74,12 @@ def split_contraction(
     work = contraction.multiply_adds(parameters) * _PER_MULTIPLY_ADD
     if work < _WORTH:
         return None
-    return _split(Literal(nest.INDEX, units), units, work / units, 1)
+    plan = plan_contraction(contraction, machine)
+    least = 1
+    if plan.pack_level is not None and plan.split is not None and plan.split >= plan.pack_level:
+        # Every chunk packs the same panels anew.
+        least = -(-_ROWS_A_PANEL // plan.loops[plan.split].size)
+    return _split(Literal(nest.INDEX, units), units, work / units, 1, least)
 
 
 def outermost(kernel: nest.Nest) -> nest.For | None:
@@ -84,8 +92,8 @@ def outermost(kernel: nest.Nest) -> nest.For | None:
     return loop
 
 
-def _split(units: Expression, most: int, each: float, step: int) -> Split | None:
-    grain = max(1, round(_WORTH / 2 / max(each, 1e-6)), -(-most // _MOST_CHUNKS))
+def _split(units: Expression, most: int, each: float, step: int, least: int = 1) -> Split | None:
+    grain = max(least, round(_WORTH / 2 / max(each, 1e-6)), -(-most // _MOST_CHUNKS))
     grain = -(-grain // step) * step
     # Two chunks of which one is nearly all would make a thread wait for the other.
     if step == 1 and grain * 2 > most:
@@ -93,30 +101,48 @@ def _split(units: Expression, most: int, each: float, step: int) -> Split | None
     return Split(units, grain) if grain < most else None
 
 
-def _most(extent: Expression, capacities: Mapping[str, int]) -> int:
-    """The most that an extent may be."""
+def _most(extent: Expression, known: Mapping[str, int]) -> int:
+    """The most that an extent may be, given the most of names; an offset in it is taken to be 0 at least."""
     match extent:
         case Literal(value=value):
             return int(value)
         case Name(name=name):
-            return capacities.get(name, 1)
-    parts = [e for e in nest.walk_expression(extent) if isinstance(e, Name)]
-    return max((capacities.get(each.name, 1) for each in parts), default=1)
+            return known.get(name, 1)
+        case nest.Call(function="minimum", arguments=arguments):
+            return min(_most(each, known) for each in arguments)
+        case nest.Call(function="mul", arguments=(left, right)):
+            return _most(left, known) * _most(right, known)
+        case nest.Call(function="add", arguments=(left, right)):
+            return _most(left, known) + _most(right, known)
+        case nest.Call(function="sub" | "mod", arguments=(left, _)):
+            return _most(left, known)
+        case nest.Call(function="floordiv", arguments=(left, Literal(value=divisor))) if divisor > 0:
+            return _most(left, known) // int(divisor)
+        case nest.Call(arguments=arguments):
+            return max(_most(each, known) for each in arguments)
+        case nest.Select(then=then, otherwise=otherwise):
+            return max(_most(then, known), _most(otherwise, known))
+        case nest.Cast(value=value):
+            return _most(value, known)
+    return 1
 
 
-def _cost(body: tuple[nest.Statement, ...], capacities: Mapping[str, int], vector: bool) -> float:
+def _cost(body: tuple[nest.Statement, ...], known: Mapping[str, int], vector: bool) -> float:
     """Nanoseconds of one run of some statements, roughly."""
     total = 0.0
     for statement in body:
+        if isinstance(statement, nest.For):
+            rounds = _most(statement.extent, known)
+            inside = {**known, statement.name: max(0, rounds - 1)}
+            total += rounds * _cost(statement.body, inside, statement.vector)
+            continue
         for expression in nest.expressions_of(statement):
-            if not isinstance(statement, nest.For):
-                total += sum(_expression_cost(e, vector) for e in nest.walk_expression(expression))
+            total += sum(_expression_cost(e, vector) for e in nest.walk_expression(expression))
         if isinstance(statement, nest.Store):
             total += ITEM_BYTES[statement.value.dtype] * _PER_BYTE if vector else _PER_SCALAR
-        if isinstance(statement, nest.For):
-            total += _most(statement.extent, capacities) * _cost(statement.body, capacities, statement.vector)
-        else:
-            total += sum(_cost(block, capacities, vector) for block in nest.blocks_of(statement))
+        elif isinstance(statement, nest.Let) and statement.value.dtype == nest.INDEX:
+            known = {**known, statement.name: _most(statement.value, known)}
+        total += sum(_cost(block, known, vector) for block in nest.blocks_of(statement))
     return total
 
 
