@@ -95,9 +95,10 @@ def outermost(kernel: nest.Nest) -> nest.For | None:
 def _split(units: Expression, most: int, each: float, step: int, least: int = 1) -> Split | None:
     grain = max(least, round(_WORTH / 2 / max(each, 1e-6)), -(-most // _MOST_CHUNKS))
     grain = -(-grain // step) * step
-    # Two chunks of which one is nearly all would make a thread wait for the other.
-    if step == 1 and grain * 2 > most:
-        grain = -(-most // 2)
+    # Of few chunks there is an even number of equal ones: else threads would wait for one another.
+    chunks = most // grain
+    if step == 1 and chunks <= 8:
+        grain = -(-most // max(2, chunks // 2 * 2))
     return Split(units, grain) if grain < most else None
 
 
