@@ -25,6 +25,7 @@ _ALLOWED: dict[str, Sequence[Any]] = {
     "fastmath": (False, True),
     "debug": (0, 1, 2, 3, 4),
     "threads": range(1, 257),
+    "test_values": (False, True, "warn", "raise"),
 }
 
 
@@ -44,9 +45,10 @@ _DEFAULTS: dict[str, Any] = {
     "fastmath": False,
     "debug": 0,
     "threads": usable_threads(),
+    "test_values": False,
 }
 #: Settings of the whole process, which its threads share.
-_SHARED = ("threads",)
+_SHARED = ("threads", "test_values")
 #: What Theano calls the modes.
 MODE_NAMES = {
     "FAST_RUN": "default",
@@ -112,6 +114,10 @@ class Config:
     threads
         How many threads may run a kernel together: 1 to 256, by default as many as the process may use
         (or `OMP_NUM_THREADS`). Results do not depend on it. It holds for all threads of the process.
+    test_values
+        Whether expressions are computed as they are written, from the `tag.test_value` of variables, the
+        values of shared variables and constants, so that a mistake shows on its line. Where a variable has
+        no test value nothing is computed; "warn" and "raise" say so. It holds for all threads.
     """
 
     def __init__(self) -> None:
@@ -165,7 +171,8 @@ class Config:
 
     @contextlib.contextmanager
     def override(self, **settings: Any) -> Iterator[None]:
-        """Settings for the duration of a block, in this thread (or task) alone; `threads` in all.
+        """Settings for the duration of a block, in this thread (or task) alone; `threads` and `test_values`
+        in all.
 
         >>> import symnet
         >>> with symnet.config.override(floatX="float32"):

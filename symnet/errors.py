@@ -130,6 +130,10 @@ class DifferenceError(SymnetError, ArithmeticError):
     """A compiled value that is not NumPy's, in a function made with `check="reference"`."""
 
 
+class MissingTestValueError(SymnetError, AttributeError):
+    """A variable without a test value, where `config.test_values` asks for one."""
+
+
 class InputTypeError(SymnetError, TypeError):
     """A value given to a function whose dtype or rank is not its input's."""
 

@@ -251,12 +251,22 @@ def test_a_flag_of_no_one(theano_config):
 
 
 def test_what_would_change_the_meaning_is_refused(theano_config):
-    with pytest.raises(ArgumentError, match="test values are not there yet"):
-        theano_config.compute_test_value = "warn"
+    with pytest.raises(ArgumentError, match="'off', 'ignore', 'warn', 'raise' is expected"):
+        theano_config.compute_test_value = "pdb"
     for device in ("gpu", "cuda", "gpu0"):
         with pytest.raises(ArgumentError, match='"cpu" is expected'):
             theano_config.device = device
     theano_config.device = "cpu"
+
+
+def test_test_values_by_theanos_flag(theano_config):
+    assert theano_config.compute_test_value == "off"
+    try:
+        for word, value in (("ignore", True), ("warn", "warn"), ("raise", "raise"), ("off", False)):
+            theano_config.compute_test_value = word
+            assert symnet.config.test_values is value and theano_config.compute_test_value == word
+    finally:
+        symnet.config.test_values = False
 
 
 def test_change_flags_is_a_block_and_a_decorator(theano_config):

@@ -240,6 +240,17 @@ class Function:
             raise ArgumentError(f"{self!s} has no kernels to look at", hint='compile it with mode="default"')
         return self._executor.specialisations
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from symnet.inspect.notebook import html_of_function
+
+        return html_of_function(self)
+
+    def _repr_svg_(self) -> str | None:
+        from symnet.inspect.notebook import svg_of
+
+        return svg_of(self)
+
     def __getstate__(self) -> dict[str, Any]:
         # Compiled code stays behind: it is in the cache, or compiled again at the next call.
         compiled = ("_executor", "_caller", "_desk")

@@ -6,11 +6,12 @@ shapes when a function is specialised, because it is arithmetic on `symnet.graph
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from symnet.config import config
 from symnet.errors import CompileError, IndexingError, NullTypeGradError, ShapeError, SymnetError
 from symnet.graph import dims
 from symnet.graph.dims import UNKNOWN, Dimension, Shape
@@ -20,6 +21,25 @@ from symnet.graph.variable import Apply, Constant, Variable
 
 #: What is known of an integer variable's content: nothing (None), a number, or a tuple of numbers.
 HostValue = None | Dimension | tuple[Dimension, ...]
+
+
+#: What is told of each node that is made, while `config.test_values` asks for it.
+_on_new_node: Callable[[Apply], None] | None = None
+
+
+def _compute_test_values(node: Apply) -> None:
+    from symnet.backend.test_values import compute_test_values
+
+    compute_test_values(node)
+
+
+def _follow_setting(test_values: Any) -> None:
+    global _on_new_node
+    _on_new_node = _compute_test_values if test_values else None
+
+
+config.on_change("test_values", _follow_setting)
+_follow_setting(config.test_values)
 
 
 class _Marker:
@@ -169,7 +189,10 @@ class Op:
             TensorType(dtype, shape=[length if isinstance(length, int) else None for length in shape])
             for dtype, shape in zip(dtypes, output_shapes, strict=True)
         ]
-        return Apply(self, variables, types)
+        node = Apply(self, variables, types)
+        if _on_new_node is not None:
+            _on_new_node(node)
+        return node
 
     def __call__(self, *inputs: Any) -> Any:
         for value in inputs:

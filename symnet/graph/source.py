@@ -70,6 +70,11 @@ def _kind(file: str) -> bool | None:
     return kind
 
 
+def is_inherited() -> bool:
+    """Whether what is made now stands for something that was written before."""
+    return _inherited.get() is not None
+
+
 class inherit:
     """Give every node that is made inside the `with` block this line: for nodes that stand for the user's.
 

@@ -122,6 +122,17 @@ class Variable:
         """For each axis, whether its length is known to be 1."""
         return self.type.broadcastable
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from symnet.inspect.notebook import html_of_variable
+
+        return html_of_variable(self)
+
+    def _repr_svg_(self) -> str | None:
+        from symnet.inspect.notebook import svg_of
+
+        return svg_of(self)
+
     def clone(self, name: str | None = None) -> Variable:
         """A new input of the same type (and name)."""
         return self.type.make_variable(self.name if name is None else name)

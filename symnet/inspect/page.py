@@ -20,6 +20,7 @@ from symnet.inspect.code import code_of
 from symnet.inspect.explanation import explain
 from symnet.inspect.graphs import Diagram, diagram
 from symnet.inspect.history import History, Step
+from symnet.inspect.notebook import Page
 from symnet.inspect.profile import Profile
 from symnet.inspect.report import KernelReport, Report
 from symnet.inspect.subject import written_in
@@ -33,8 +34,8 @@ _KINDS = {"op": "op", "constant": "constant", "shared": "shared"}
 
 def html(
     function: Function, path: str | Path | None = None, *, profile: Profile | None = None
-) -> str:
-    """The page of a function, as text; written to `path`, if there is one.
+) -> Page:
+    """The page of a function, as text that a notebook shows inline; written to `path`, if there is one.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def html(
     page += rest
     if path is not None:
         Path(path).write_text(page, encoding="utf-8")
-    return page
+    return Page(page)
 
 
 def _read(name: str) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 from symnet.config import config as settings
 from symnet.errors import ArgumentError
 
+#: Theano's words for `config.test_values`.
+_TEST_VALUES: dict[str, Any] = {"off": False, "ignore": True, "warn": "warn", "raise": "raise"}
 #: Flags without a meaning here, with Theano's defaults; a dot makes a section.
 DEFAULTS: dict[str, Any] = {
     "DebugMode.check_c": False,
@@ -105,6 +107,8 @@ class Flags:
         if name in self._given:
             return self._given[name]
         path = f"{self._section}{name}"
+        if path == "compute_test_value":
+            return next(word for word, value in _TEST_VALUES.items() if value is settings.test_values)
         if path in DEFAULTS:
             return DEFAULTS[path]
         if name in self._sections or any(flag.startswith(path + ".") for flag in DEFAULTS):
@@ -120,11 +124,12 @@ class Flags:
                     hint="symnet compiles for the CPU; leave the flag out and the program runs there",
                 )
             setattr(settings, name, value)
-        elif path in ("compute_test_value", "compute_test_value_opt") and value != "off":
-            raise ArgumentError(
-                f"config.{path} = {value!r}: test values are not there yet",
-                hint="shapes and dtypes are checked on the line that is wrong without them",
-            )
+        elif path == "compute_test_value":
+            if value not in _TEST_VALUES:
+                raise ArgumentError(
+                    f"config.{path} = {value!r}: one of {', '.join(map(repr, _TEST_VALUES))} is expected"
+                )
+            settings.test_values = _TEST_VALUES[value]
         else:
             self._given[name] = value
 
