@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 import symnet.ops.operators
-from symnet import errors
+from symnet import errors, tracebacks
 from symnet.compile.function import Function, In, Out, function
 from symnet.compile.mode import Mode, get_default_mode
 from symnet.compile.shared import SharedVariable, shared
@@ -26,6 +26,8 @@ from symnet.graph.op import Op
 from symnet.graph.types import TensorType
 from symnet.graph.variable import Apply, Constant, Variable
 from symnet.ops.gradient_filters import grad_clip, grad_scale
+
+tracebacks.install()
 
 if TYPE_CHECKING:
     from symnet import inspect, network3, tensor, theano

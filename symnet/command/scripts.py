@@ -15,6 +15,7 @@ from typing import Any
 
 from symnet.command.recording import Record, Recording
 from symnet.compile.function import Function
+from symnet.tracebacks import hide_insides
 
 
 def add_to(commands: Any) -> None:
@@ -120,7 +121,9 @@ def _execute(script: str, arguments: list[str]) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except BaseException as error:
-        traceback.print_exception(type(error), error, _own_frames(error.__traceback__, script))
+        error.__traceback__ = _own_frames(error.__traceback__, script)
+        hide_insides(error)
+        traceback.print_exception(error)
         return 1
     finally:
         sys.argv, sys.path[0] = before

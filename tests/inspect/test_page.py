@@ -203,8 +203,8 @@ def test_five_thousand_nodes_are_drawn_and_searched(open_page):
     f = symnet.function([x], y, name="long", mode=symnet.Mode("default", optimizer=None))
     f(np.ones(3, dtype="float32"))
     browser = open_page(f)
-    assert browser.execute_script("return panes[0].graph.nodes.length") > 3500
+    assert browser.execute_script("return panes[0].graph.nodes.length") >= 5000
     group(browser, "none")
-    assert browser.execute_script("return panes[0].cy.nodes().length") > 3500
+    assert browser.execute_script("return panes[0].cy.nodes().length") >= 5000
     browser.find_element("id", "search").send_keys("tanh")
     assert int(text_of(browser, "#found").split()[0]) >= 1250
