@@ -7,7 +7,7 @@ the output of a kernel. Rules for families of ops are registered in `symnet.comp
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -51,6 +51,7 @@ Rule = Callable[["Lowering", Apply], None]
 Pointwise = Callable[["Lowering", Apply, Sequence[Expression], NestBuilder], Expression]
 ViewRule = Callable[["Lowering", Apply, View], View | None]
 Writer = Callable[["Lowering", Apply, View], bool]
+_Registered = TypeVar("_Registered")
 
 #: Ops with kernels of their own: what makes the kernel.
 KERNEL_RULES: dict[type[Op], Rule] = {}
@@ -66,62 +67,44 @@ WRITERS: dict[type[Op], Writer] = {}
 BUFFER_OPERANDS: dict[type[Op], Callable[[Apply], Sequence[int]]] = {}
 
 
+def _into(
+    rules: dict[type[Op], _Registered], ops: Sequence[type[Op]]
+) -> Callable[[_Registered], _Registered]:
+    """A decorator that puts a function among the rules of some ops."""
+
+    def register(rule: _Registered) -> _Registered:
+        rules.update(dict.fromkeys(ops, rule))
+        return rule
+
+    return register
+
+
 def kernel_rule(
     *ops: type[Op], buffers: Callable[[Apply], Sequence[int]] | None = None
 ) -> Callable[[Rule], Rule]:
     """Register what makes the kernel of an op; `buffers` gives the operands that must lie in a buffer."""
-
-    def register(rule: Rule) -> Rule:
-        for op in ops:
-            KERNEL_RULES[op] = rule
-            BUFFER_OPERANDS[op] = buffers or (lambda node: range(len(node.inputs)))
-        return rule
-
-    return register
+    BUFFER_OPERANDS.update(dict.fromkeys(ops, buffers or (lambda node: range(len(node.inputs)))))
+    return _into(KERNEL_RULES, ops)
 
 
 def pointwise_rule(*ops: type[Op]) -> Callable[[Pointwise], Pointwise]:
     """Register an op's value at an index."""
-
-    def register(rule: Pointwise) -> Pointwise:
-        for op in ops:
-            POINTWISE_RULES[op] = rule
-        return rule
-
-    return register
+    return _into(POINTWISE_RULES, ops)
 
 
 def view_rule(*ops: type[Op]) -> Callable[[ViewRule], ViewRule]:
     """Register an op that looks at its operand's buffer another way."""
-
-    def register(rule: ViewRule) -> ViewRule:
-        for op in ops:
-            VIEW_RULES[op] = rule
-        return rule
-
-    return register
+    return _into(VIEW_RULES, ops)
 
 
 def preparation(*ops: type[Op]) -> Callable[[Rule], Rule]:
     """Register what runs where an op's node has its place, before any kernel that its value is part of."""
-
-    def register(rule: Rule) -> Rule:
-        for op in ops:
-            PREPARATIONS[op] = rule
-        return rule
-
-    return register
+    return _into(PREPARATIONS, ops)
 
 
 def writer(*ops: type[Op]) -> Callable[[Writer], Writer]:
     """Register a way of storing all of an op's result that beats storing entry after entry."""
-
-    def register(rule: Writer) -> Writer:
-        for op in ops:
-            WRITERS[op] = rule
-        return rule
-
-    return register
+    return _into(WRITERS, ops)
 
 
 def find(rules: dict[type[Op], Any], op: Op) -> Any:

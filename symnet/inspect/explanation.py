@@ -80,7 +80,12 @@ def explain(function: Function, part: int | str | Variable | Apply | None = None
             f"explain: {type(function).__name__} {function!r:.80} is no function",
             hint="explain(f), where f = symnet.function(…)",
         )
-    history = History(function)
+    return explained(History(function), part)
+
+
+def explained(history: History, part: int | str | Variable | Apply | None = None) -> Explanation:
+    """The same of a history that is there already."""
+    function = history.function
     if part is None:
         ways = [history.way(each) for each in history.variables if each.owner is not None]
         return Explanation(function, ways, "\n".join(_overview(history, ways)))

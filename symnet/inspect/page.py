@@ -17,7 +17,7 @@ from symnet.compile.function import Function
 from symnet.graph.source import SourceLine
 from symnet.graph.variable import Apply
 from symnet.inspect.code import code_of
-from symnet.inspect.explanation import explain
+from symnet.inspect.explanation import explained
 from symnet.inspect.graphs import Diagram, diagram
 from symnet.inspect.history import History, Step
 from symnet.inspect.notebook import Page
@@ -119,7 +119,7 @@ class _PageData:
         counts = [f"{len(graphs[key]['nodes'])} nodes {words}" for key, words in _STAGES]
         text = ", ".join([*counts, f"{len(self.kernels)} kernels"])
         if self.profile is not None:
-            text += f", {self.profile.seconds * 1e6:.1f} µs a call on {self.profile.threads} threads"
+            text += f", {self.profile.seconds * 1e6:.1f} µs a call, {self.profile.threads} threads at most"
         return text
 
     def _line(self, source: SourceLine | None) -> int | None:
@@ -142,7 +142,7 @@ class _PageData:
         }
         for text in self.texts:
             place = f"{text['file']}:{text['line']}"
-            text["explanation"] = str(explain(self.function, place)) if place in own else ""
+            text["explanation"] = str(explained(self.history, place)) if place in own else ""
 
     def _graph(self, found: Diagram, fates: dict[str, dict[str, Any]]) -> dict[str, Any]:
         nodes = []

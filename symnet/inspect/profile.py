@@ -204,8 +204,9 @@ def _made(
     program = specialisation.program
     limits = machine_limits(config.threads)
     resident = touched(program)
+    runs_in_order = counts(program, specialisation.sizes())
     counted: dict[str, list[tuple[Count, int]]] = {}
-    for each, spent in zip(counts(program, specialisation.sizes()), totals, strict=True):
+    for each, spent in zip(runs_in_order, totals, strict=True):
         counted.setdefault(each.name, []).append((each, spent))
     kernels = []
     for group in program.by_kernel:
@@ -227,7 +228,7 @@ def _made(
             )
         )
     kernels.sort(key=lambda each: -each.seconds)
-    order = tuple(each.name for each in counts(program, specialisation.sizes()))
+    order = tuple(each.name for each in runs_in_order)
     return Profile(
         function.name or "function", calls, config.threads, seconds, tuple(kernels), order, tuple(rows)
     )

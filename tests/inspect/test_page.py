@@ -12,6 +12,7 @@ import pytest
 import symnet
 import symnet.inspect
 import symnet.tensor as T
+from symnet.errors import ArgumentError
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -94,6 +95,15 @@ def test_a_function_that_was_not_called_has_its_graphs():
     x = T.dvector("x")
     found = data_of(symnet.inspect.html(symnet.function([x], T.exp(x).sum())))
     assert found["kernels"] == [] and found["graphs"]["rewritten"]["nodes"]
+
+
+def test_a_function_that_is_not_compiled_has_no_page(tmp_path):
+    x = T.dvector("x")
+    f = symnet.function([x], T.exp(x), mode="reference")
+    f([1.0])
+    with pytest.raises(ArgumentError, match="no kernels to look at"):
+        symnet.inspect.html(f, tmp_path / "f.html")
+    assert not (tmp_path / "f.html").exists()
 
 
 def test_the_memory_plan_lies_within_the_arena():
