@@ -37,6 +37,7 @@ from symnet.compile.specialise import (
     describe_operands,
     leaves_of,
 )
+from symnet.compile.target import CPU, Target
 from symnet.errors import CompileError, IndexingError, ShapeError, SymnetError
 from symnet.graph import dims
 from symnet.graph.dims import Dimension, Shape, Size
@@ -153,9 +154,12 @@ class Lowering:
         sizes: Sizes,
         name: str,
         checker: Checker | None = None,
+        target: Target = CPU,
     ) -> None:
         self.graph = graph
         self.checker = checker
+        #: Where the program will run.
+        self.target = target
         self.sizes = sizes
         self.updates = updates
         self.program = Program(name, slots=sizes.slots)
@@ -510,6 +514,7 @@ def lower(
     sizes: Sizes,
     name: str,
     checker: Checker | None = None,
+    target: Target = CPU,
 ) -> Program:
     """Lower a rewritten graph at known sizes; a `checker` adds steps that look at what is stored.
 
@@ -518,6 +523,6 @@ def lower(
     CompileError
         For an op or dtype that has no kernel; it names the op and the user's line.
     """
-    return Lowering(graph, arguments, outputs, updates, sizes, name, checker).run()
+    return Lowering(graph, arguments, outputs, updates, sizes, name, checker, target).run()
 
 
