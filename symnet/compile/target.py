@@ -1,4 +1,4 @@
-"""What lowering asks about where a program will run: takes nothing, hands on one `Target` for each backend."""
+"""What lowering asks about where a program will run: hands on one `Target` for each backend."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Target:
     name
         "cpu" or "cuda", as in `symnet.config.device`.
     many_threads
-        Whether thousands of threads run at once: then every entry of a result has iterations of its own, marked
-        `parallel` however deep they stand, sums are never kept in memory between iterations, and nothing
+        Whether thousands of threads run at once: then every entry of a result has iterations of its own,
+        marked `parallel` however deep they stand, sums are never kept in memory between iterations, and nothing
         walks lists of entries that are not zero.
     """
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from symnet.compile.nest import BufferParameter
 
-#: Names that every body finds defined: the number of its block (int64, from 0 up to `blocks`), the number of its
+#: Names that every body finds defined: the number of its block (int64, from 0 up to `blocks`), that of its
 #: thread in the block (int32), the words in which failures are told, and the word of its own there.
 BLOCK, THREAD, STATE, OWN = "block", "thread", "state", "own"
 
