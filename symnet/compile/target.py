@@ -15,8 +15,8 @@ class Target:
         "cpu" or "cuda", as in `symnet.config.device`.
     many_threads
         Whether thousands of threads run at once: then every entry of a result has iterations of its own,
-        marked `parallel` however deep they stand, sums are never kept in memory between iterations, and nothing
-        walks lists of entries that are not zero.
+        marked `parallel` however deep they stand, sums are never kept in memory between iterations, and
+        nothing walks lists of entries that are not zero.
     """
 
     name: str
