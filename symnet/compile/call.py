@@ -33,6 +33,7 @@ from symnet.compile.program import (
 from symnet.compile.shared import SharedVariable
 from symnet.compile.sharing import share_kernels
 from symnet.compile.specialise import AxisKey, Length, SlotLeaf, Specialiser, leaves_of
+from symnet.compile.target import CPU, Target
 from symnet.errors import SymnetError
 from symnet.graph import dims
 from symnet.graph.function_graph import FunctionGraph
@@ -294,9 +295,7 @@ class Specialisation:
 
 
 class CompiledExecutor:
-    """Runs a rewritten graph by compiled code.
-
-    """
+    """Runs a rewritten graph by compiled code; its programs are lowered for a target."""
 
     def __init__(
         self,
@@ -309,6 +308,7 @@ class CompiledExecutor:
         find_launcher: Callable[[], Any],
         profiled: bool = False,
         checker: Checker | None = None,
+        target: Target = CPU,
     ) -> None:
         self.graph = graph
         self._load = load
@@ -319,6 +319,7 @@ class CompiledExecutor:
         self.name = name
         self.profiled = profiled
         self._checker = checker
+        self._target = target
         self.shared = [each for each in graph.inputs[arguments:] if isinstance(each, SharedVariable)]
         containers = {each.container for each in self.shared}
         self._locked = sorted(containers, key=lambda each: each.order)
@@ -529,7 +530,9 @@ class CompiledExecutor:
             if key == (dynamic, capacities, guards):
                 return each
         name = _identifier(self.name)
-        program = lower(self.graph, self.arguments, self.outputs, self.updates, sizes, name, self._checker)
+        program = lower(
+            self.graph, self.arguments, self.outputs, self.updates, sizes, name, self._checker, self._target
+        )
         fuse_epilogues(program)
         join_kernels(program)
         fuse_epilogues(program)
