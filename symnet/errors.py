@@ -174,6 +174,10 @@ class CompileError(SymnetError, NotImplementedError):
     """An op, or a dtype, that the chosen backend can't compile."""
 
 
+class CudaError(SymnetError, RuntimeError):
+    """A GPU that is asked for and can't be used, or that broke off."""
+
+
 class AssertionFailed(SymnetError, AssertionError):
     """An `Assert` in a compiled function that did not hold."""
 
