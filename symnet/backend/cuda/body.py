@@ -40,7 +40,8 @@ class Body:
         Python statements for `numba.cuda`, not indented. They may use `cuda`, `np`, `math`, the functions of
         `symnet.backend.cuda.toolkit`, the parameters (indexed by int64 element offsets), the sizes, and the
         names above. All threads of a block reach each barrier. A thread that finds a failure stores 1 in
-        `state[own]` and returns.
+        `state[own]` and returns; in a serial body, which runs alone once that has happened, the one thread
+        stores the site and its values in `state[own]`, `state[own + 1]` and so on, and returns.
     blocks
         How many blocks it wants.
     scratch
