@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from symnet.compile.arrange import arrange
 from symnet.compile.debug import tell_kernels
-from symnet.compile.epilogue import fuse_epilogues
 from symnet.compile.host import HostCalls
-from symnet.compile.joining import join_kernels
 from symnet.compile.locks import FUNCTION, Locks, new_lock
 from symnet.compile.lower import Checker, lower
-from symnet.compile.memory import plan_memory
 from symnet.compile.plan import STATUS_WORDS, FreeLeases, ListedLeases, lease_words
 from symnet.compile.program import (
     ALIGNMENT,
@@ -31,7 +29,6 @@ from symnet.compile.program import (
     table_of,
 )
 from symnet.compile.shared import SharedVariable
-from symnet.compile.sharing import share_kernels
 from symnet.compile.specialise import AxisKey, Length, SlotLeaf, Specialiser, leaves_of
 from symnet.compile.target import CPU, Target
 from symnet.errors import SymnetError
@@ -533,11 +530,7 @@ class CompiledExecutor:
         program = lower(
             self.graph, self.arguments, self.outputs, self.updates, sizes, name, self._checker, self._target
         )
-        fuse_epilogues(program)
-        join_kernels(program)
-        fuse_epilogues(program)
-        share_kernels(program)
-        plan_memory(program)
+        arrange(program, self._target)
         made = Specialisation(program, table_of(program, self.profiled), self._load, dynamic, self.arguments)
         self._kept.append(((dynamic, capacities, guards), made))
         self._count += 1
