@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from symnet.config import config
 
 if TYPE_CHECKING:
-    from symnet.compile.call import Kernel
+    from symnet.compile.kernel import Kernel
 
 
 def tell(level: int, text: str) -> None:

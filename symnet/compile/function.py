@@ -33,7 +33,8 @@ from symnet.graph.source import SourceLine, user_line
 from symnet.graph.variable import Variable
 
 if TYPE_CHECKING:
-    from symnet.compile.call import Specialisation
+    from symnet.backend.cpu import specialisation as cpu
+    from symnet.compile.backend import Specialisation
     from symnet.compile.quick import Desk
     from symnet.inspect.profile import Profile
     from symnet.inspect.report import Report
@@ -131,7 +132,7 @@ class Function:
         """What a call runs; also of an instance of a subclass that has a method for it."""
         Function.__call__.__set__(self, call)  # type: ignore[attr-defined]
 
-    def _make_quick(self, specialisations: list[Specialisation], launcher: Any) -> None:
+    def _make_quick(self, specialisations: list[cpu.Specialisation], launcher: Any) -> None:
         """From now on calls that fit these specialisations run without Python in between."""
         from symnet.compile.quick import Desk, plan_of
 

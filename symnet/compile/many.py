@@ -8,7 +8,7 @@ goes on behind it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,16 +77,14 @@ def _run_piece(caller: Caller, columns: list[_Column], results: _Results, first:
             return 0
         last = min(last, part.last)
         parts.append(part)
-    values = [each.first for each in parts]
     if not results.stacks and caller.form.count:
-        kinds = caller.executor.kinds_of_results(values)
+        kinds = caller.executor.kinds_of_results([each.first for each in parts])
         if kinds is None:
             return 0
         results.expect(kinds)
     return int(
         caller.executor.run_many(
-            values,
-            [each.addresses for each in parts],
+            parts,
             [memory for each in parts for memory in each.memory],
             results.stacks,
             first,
@@ -119,12 +117,17 @@ class _Part:
         addresses: np.ndarray[Any, Any],
         memory: list[np.ndarray[Any, Any]],
         last: int,
+        stack: Callable[[], np.ndarray[Any, Any]],
     ) -> None:
         self.first = first
         self.addresses = addresses
         self.memory = memory
         self.last = last
+        self._stack = stack
 
+    def stacked(self, count: int) -> np.ndarray[Any, Any]:
+        """The first `count` values along a new first axis."""
+        return self._stack()[:count]
 
 class _Column:
     """What the calls are given for one input: a value for each, as `length` says, or one for all."""
@@ -164,7 +167,7 @@ class _Stack(_Column):
 
     def part(self, first: int, last: int) -> _Part:
         addresses = self.start + np.arange(first, last, dtype=np.int64) * self.step
-        return _Part(self.value(first), addresses, [self.array], last)
+        return _Part(self.value(first), addresses, [self.array], last, lambda: self.array[first:last])
 
 
 class _Values(_Column):
@@ -195,7 +198,7 @@ class _Values(_Column):
         if not found:
             return None
         addresses = np.array([each.__array_interface__["data"][0] for each in found], dtype=np.int64)
-        return _Part(found[0], addresses, found, first + len(found))
+        return _Part(found[0], addresses, found, first + len(found), lambda: np.stack(found))
 
 
 class _Default(_Column):
@@ -215,8 +218,9 @@ class _Default(_Column):
     def part(self, first: int, last: int) -> _Part | None:
         if self.fixed is None:
             return None
-        addresses = np.full(last - first, self.fixed.__array_interface__["data"][0], dtype=np.int64)
-        return _Part(self.fixed, addresses, [self.fixed], last)
+        fixed, shape = self.fixed, (last - first, *self.fixed.shape)
+        addresses = np.full(last - first, fixed.__array_interface__["data"][0], dtype=np.int64)
+        return _Part(fixed, addresses, [fixed], last, lambda: np.broadcast_to(fixed, shape))
 
 
 def _column(caller: Caller, position: int, values: Any) -> _Column:

@@ -64,7 +64,7 @@ class Mode:
             from symnet.backend.reference import ReferenceExecutor
 
             return ReferenceExecutor(graph, arguments, outputs, updates, self.check)
-        from symnet.backend.cpu.runtime import launcher, load_program
+        from symnet.backend.cpu.specialisation import CpuBackend
         from symnet.compile.call import CompiledExecutor
 
         checker = None
@@ -73,7 +73,7 @@ class Mode:
 
             checker = Checker(self.check)
         return CompiledExecutor(
-            graph, arguments, outputs, updates, name, load_program, launcher, profiled, checker
+            graph, arguments, outputs, updates, name, CpuBackend(), profiled, checker
         )
 
     def checking(self, check: str) -> Mode:

@@ -15,7 +15,8 @@ from symnet.compile.caller import Caller
 from symnet.compile.plan import Words
 
 if TYPE_CHECKING:
-    from symnet.compile.call import CompiledExecutor, Specialisation
+    from symnet.backend.cpu.specialisation import Specialisation
+    from symnet.compile.call import CompiledExecutor
 
 _FORMS = {"one": plan.ONE, "list": plan.LIST, "dict": plan.DICT}
 

@@ -1,101 +1,19 @@
 """Shared variables: takes an array, hands on a variable whose value lives between calls.
 
-The container owns the value: its buffer, layout, device and version. Functions read and update it
-under its lock, so no one ever sees it half-written.
+Its container (`symnet.compile.container`) owns the value, on the host and on a device.
 """
 
 from __future__ import annotations
 
-import itertools
-from array import array as words_of
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from symnet.compile.locks import ARRAY_OBJECT, LENT, VERSION, ContainerLock
+from symnet.compile.container import Container
 from symnet.errors import GraphError, InputTypeError
 from symnet.graph.types import TensorType
 from symnet.graph.variable import Variable
-
-_order = itertools.count()
-
-
-class Container:
-    """The owner of a shared variable's value.
-
-    Attributes
-    ----------
-    array
-        The value: C-contiguous, aligned, in the layout of the user's axes.
-    device
-        Where it lives: "cpu".
-    layout
-        The order in which the axes are stored: "C".
-    lent
-        Whether others may hold the array: then an argument of a function may be the value itself.
-    version
-        How often the value was replaced or updated.
-    order
-        A number by which locks of several containers are taken, always ascending.
-    """
-
-    __slots__ = ("_array", "device", "layout", "lock", "order", "words")
-
-    def __init__(self, array: np.ndarray[Any, Any]) -> None:
-        #: What the launcher of quick calls reads and writes (`symnet.compile.locks` names the words).
-        self.words = words_of("q", [0] * 5)
-        self.array = np.require(array, requirements=["C", "A", "W"])
-        self.device = "cpu"
-        self.layout = "C"
-        self.lock = ContainerLock(self.words)
-        self.order = next(_order)
-
-    @property
-    def array(self) -> np.ndarray[Any, Any]:
-        """The value."""
-        return self._array
-
-    @array.setter
-    def array(self, array: np.ndarray[Any, Any]) -> None:
-        self._array = array
-        self.words[ARRAY_OBJECT] = id(array)
-
-    @property
-    def lent(self) -> bool:
-        """Whether others may hold the array."""
-        return bool(self.words[LENT])
-
-    @lent.setter
-    def lent(self, lent: bool) -> None:
-        self.words[LENT] = lent
-
-    @property
-    def version(self) -> int:
-        """How often the value was replaced or updated."""
-        return self.words[VERSION]
-
-    @version.setter
-    def version(self, version: int) -> None:
-        self.words[VERSION] = version
-
-    def read(self) -> np.ndarray[Any, Any]:
-        """A copy of the value."""
-        with self.lock:
-            return self.array.copy()
-
-    def replace(self, array: np.ndarray[Any, Any]) -> None:
-        """Another array as the value, taken over as it is when it is contiguous and writable."""
-        with self.lock:
-            self.array = np.require(array, requirements=["C", "A", "W"])
-            self.version += 1
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"array": self.array, "version": self.version}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["array"])  # type: ignore[misc]
-        self.version = state["version"]
 
 
 class SharedVariable(Variable):
@@ -117,12 +35,10 @@ class SharedVariable(Variable):
     def get_value(self, borrow: bool = False, return_internal_type: bool = False) -> np.ndarray[Any, Any]:
         """The value as a NumPy array.
 
-        A copy, unless `borrow`: then the array itself, which the next update changes in place.
+        A copy, unless `borrow`: then the array itself, which the next update changes in place. (What a
+        function on a GPU used last is copied from there in any case.)
         """
-        if not borrow:
-            return self.container.read()
-        self.container.lent = True
-        return self.container.array
+        return self.container.borrow() if borrow else self.container.read()
 
     def set_value(self, new_value: Any, borrow: bool = False) -> None:
         """A new value; its shape may differ, its dtype and rank may not.
@@ -144,14 +60,13 @@ class SharedVariable(Variable):
             ) from None
         if not borrow or array is not new_value:
             array = np.array(array, order="C")
-        self.container.lent |= array is new_value
-        self.container.replace(array)
+        with self.container.lock:
+            self.container.lent |= array is new_value
+            self.container.replace(array)
 
     def zero(self, borrow: bool = False) -> None:
         """All entries 0."""
-        with self.container.lock:
-            self.container.array[...] = 0
-            self.container.version += 1
+        self.container.zero()
 
     @property
     def value(self) -> np.ndarray[Any, Any]:

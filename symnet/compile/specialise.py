@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -26,6 +26,18 @@ from symnet.graph.op import (
 )
 from symnet.graph.types import DISCRETE_DTYPES
 from symnet.graph.variable import Apply, Constant, Variable
+
+
+class Sized(Protocol):
+    """An input: an array, or what can become one (`symnet.compile.container.Container`)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of its axes."""
+
+    def __array__(self) -> np.ndarray[Any, Any]:
+        """Its entries."""
+
 
 #: Names an axis across specialisations: ("input", k, axis), or ("axis", node, output, axis).
 AxisKey = tuple[Any, ...]
@@ -204,7 +216,8 @@ class Specialiser:
     graph
         The rewritten graph.
     arrays
-        The inputs' arrays at this call (arguments, then shared variables).
+        The inputs at this call: the arguments' arrays, then shared variables' (or what has their shapes and
+        can become arrays, when a size depends on one's entries).
     dynamic
         The axes that came with more than one length; they become slots.
     capacities
@@ -216,7 +229,7 @@ class Specialiser:
     def __init__(
         self,
         graph: FunctionGraph,
-        arrays: Sequence[np.ndarray[Any, Any]],
+        arrays: Sequence[Sized],
         dynamic: set[AxisKey],
         capacities: dict[AxisKey, int],
         slots: dict[str, Slot] | None = None,
@@ -270,7 +283,7 @@ class Specialiser:
 
         def leaf(found: Any) -> int:
             if isinstance(found, Argument):
-                array = self.arrays[found.position]
+                array = np.asarray(self.arrays[found.position])
                 return int(array if found.element is None else array[found.element])
             if isinstance(found, Length):
                 return int(self.arrays[found.position].shape[found.axis])
@@ -314,7 +327,7 @@ class Specialiser:
             capacity = max(1, self.found.capacity(bound))
         return self.new_slot(Size("leaf", Computed(node.outputs[0], True)), capacity, key).size
 
-    def _input(self, position: int, variable: Variable, array: np.ndarray[Any, Any]) -> None:
+    def _input(self, position: int, variable: Variable, array: Sized) -> None:
         shape: list[Dimension] = []
         for axis, length in enumerate(array.shape):
             key = ("input", position, axis)
@@ -326,9 +339,9 @@ class Specialiser:
                 shape.append(length)
         self.found.shapes[variable] = tuple(shape)
         if variable.dtype in DISCRETE_DTYPES:
-            if array.ndim == 0:
+            if not shape:
                 self.found.values[variable] = Size("leaf", Argument(position))
-            elif array.ndim == 1 and isinstance(shape[0], int) and shape[0] <= 16:
+            elif len(shape) == 1 and isinstance(shape[0], int) and shape[0] <= 16:
                 self.found.values[variable] = tuple(
                     Size("leaf", Argument(position, element)) for element in range(shape[0])
                 )

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from symnet.compile.call import CompiledExecutor, Specialisation
+from symnet.compile.backend import Specialisation
+from symnet.compile.call import CompiledExecutor, Input
 from symnet.compile.function import Function
 from symnet.compile.program import GuardStep
 from symnet.compile.specialise import Specialiser
@@ -168,19 +169,21 @@ def _specialisation(function: Function, arguments: tuple[Any, ...]) -> Specialis
     assert made is not None
     if len(arguments) == executor.arguments:
         types = [each.type for each in executor.graph.inputs]
-        arrays = [np.asarray(each, kind.dtype) for each, kind in zip(arguments, types, strict=False)]
-        arrays += [each.container.array for each in executor.shared]
-        for each in executor._by_shapes.get(tuple(array.shape for array in arrays), ()):
-            if _guards_hold(each, executor, arrays):
+        inputs: list[Input] = [
+            np.asarray(each, kind.dtype) for each, kind in zip(arguments, types, strict=False)
+        ]
+        inputs += [each.container for each in executor.shared]
+        for each in executor._by_shapes.get(tuple(given.shape for given in inputs), ()):
+            if _guards_hold(each, executor, inputs):
                 return each
     return made
 
 
 def _guards_hold(
-    made: Specialisation, executor: CompiledExecutor, arrays: list[np.ndarray[Any, Any]]
+    made: Specialisation, executor: CompiledExecutor, inputs: list[Input]
 ) -> bool:
-    """Whether the specialisation serves these arrays' values, too, not just their shapes."""
-    found = Specialiser(executor.graph, arrays, set(), {}, made.program.slots)
+    """Whether the specialisation serves these inputs' values, too, not just their shapes."""
+    found = Specialiser(executor.graph, inputs, set(), {}, made.program.slots)
     guards = [step for step in made.program.steps if isinstance(step, GuardStep)]
     return all(found.concrete(step.expression) == step.literal for step in guards)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from symnet.compile.call import Kernel
+from symnet.compile.kernel import Kernel
 from symnet.config import config
 
 

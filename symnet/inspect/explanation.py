@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from symnet.compile.call import Kernel
 from symnet.compile.function import Function
+from symnet.compile.kernel import Kernel
 from symnet.errors import ArgumentError, GraphError
 from symnet.graph.source import SourceLine
 from symnet.graph.variable import Apply, Constant, Variable

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from symnet.compile.call import Kernel
 from symnet.compile.function import Function
+from symnet.compile.kernel import Kernel
 from symnet.compile.program import ContractionCall, KernelCall
 from symnet.graph.variable import Apply, Constant, Variable
 from symnet.inspect.subject import Places, op_text, own_variables

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from symnet.compile.call import Kernel, Specialisation
+from symnet.compile.backend import Specialisation
+from symnet.compile.kernel import Kernel
 from symnet.config import config
 from symnet.errors import ArgumentError
 from symnet.graph.source import SourceLine

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from symnet.compile.call import CompiledExecutor, Kernel
+from symnet.compile.call import CompiledExecutor
 from symnet.compile.function import Function
+from symnet.compile.kernel import Kernel
 from symnet.compile.memory import bytes_of, lifetimes
 from symnet.compile.program import ContractionCall, KernelCall, Program
 from symnet.graph.source import SourceLine

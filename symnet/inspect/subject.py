@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from symnet.compile.call import CompiledExecutor, Kernel
+from symnet.compile.call import CompiledExecutor
 from symnet.compile.function import Function
+from symnet.compile.kernel import Kernel
 from symnet.compile.program import Program
 from symnet.compile.shared import SharedVariable
 from symnet.errors import ArgumentError, GraphError

@@ -1,0 +1,54 @@
+"""Kernels for people: takes the calls of one kernel in a program, hands on its name, lines and source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from symnet.compile.nest import Nest
+from symnet.compile.program import ContractionCall, KernelCall
+
+
+def numba_source(kernel: Nest) -> str:
+    """A nest as Numba source, the form in which all kernels can be read."""
+    from symnet.compile.print_numba import print_nest
+
+    return print_nest(kernel)
+
+
+class Kernel:
+    """One kernel of a compiled function, which may run several times at other places.
+
+    Attributes
+    ----------
+    name
+        Its name in the object code.
+    nodes
+        The applications of ops that it covers.
+    lines
+        The user's lines that wrote them.
+    calls
+        Where the program runs it.
+    """
+
+    def __init__(
+        self,
+        calls: Sequence[KernelCall | ContractionCall],
+        source: Callable[[Nest], str] = numba_source,
+    ) -> None:
+        first = calls[0]
+        self.calls = tuple(calls)
+        self.nodes = tuple(dict.fromkeys(node for call in calls for node in call.nodes))
+        self.nest = first.plain if isinstance(first, ContractionCall) else first.kernel
+        #: The product or convolution that it is; None for a loop nest.
+        self.contraction = first.contraction if isinstance(first, ContractionCall) else None
+        self.name = self.nest.name
+        self.lines = list(dict.fromkeys(node.source for node in self.nodes if node.source is not None))
+        self._source = source
+
+    @property
+    def source(self) -> str:
+        """The kernel as Numba source; of a function for a GPU, the CUDA text that is compiled."""
+        return self._source(self.nest)
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.name}: {len(self.nodes)} nodes>"
