@@ -206,12 +206,6 @@ class Container:
             self._held.version = self.version
             self.array = _ELSEWHERE
 
-    def leave_device(self) -> None:
-        """Bring the value to the host and let go of the device's memory; the next use there brings it back."""
-        with self.lock:
-            _ = self.array
-            self._held = None
-
     # --- pickling ------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
