@@ -108,14 +108,10 @@ def main():
 
     beside = Path(__file__).parent / "data" / "mnist"
     data = given.data or (beside if beside.is_dir() else None)
-    training_data, validation_data, test_data = network3.load_data_shared(
-        data, download=given.download
-    )
+    training_data, validation_data, test_data = network3.load_data_shared(data, download=given.download)
     net = Network(layers(mini_batch_size), mini_batch_size)
     started = time.perf_counter()
-    net.SGD(
-        training_data, given.epochs, mini_batch_size, eta, validation_data, test_data, lmbda=lmbda
-    )
+    net.SGD(training_data, given.epochs, mini_batch_size, eta, validation_data, test_data, lmbda=lmbda)
     seconds = time.perf_counter() - started
 
     # The accuracy that SGD prints last is the one of the best epoch; this is the one of the

@@ -164,9 +164,7 @@ class Config:
             value = MODE_NAMES.get(value, value)
         allowed = _ALLOWED[name]
         if value not in allowed or (isinstance(allowed, range) and isinstance(value, bool)):
-            raise ArgumentError(
-                f"config.{name} = {value!r}: expected one of {_choices(name)}"
-            )
+            raise ArgumentError(f"config.{name} = {value!r}: expected one of {_choices(name)}")
         return value
 
     @contextlib.contextmanager

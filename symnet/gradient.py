@@ -253,9 +253,7 @@ def Lop(
     )
 
 
-def Rop(
-    f: Any, wrt: Any, eval_points: Any, disconnected_outputs: str = "raise"
-) -> Any:
+def Rop(f: Any, wrt: Any, eval_points: Any, disconnected_outputs: str = "raise") -> Any:
     """The Jacobian of `f` by `wrt` times a vector (`eval_points`, of `wrt`'s shapes).
 
     The Jacobian-vector product is the vector-Jacobian product of the vector-Jacobian product, by the

@@ -57,9 +57,7 @@ def install() -> None:
     """Have errors that end the program shown so; what showed them before shows them still."""
     before = sys.excepthook
 
-    def show(
-        kind: type[BaseException], error: BaseException, trace: types.TracebackType | None
-    ) -> None:
+    def show(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
         hide_insides(error)
         before(kind, error, error.__traceback__)
 

@@ -304,9 +304,7 @@ def test_givens_of_another_type(value):
 
 
 def test_givens_that_contradict():
-    assert isinstance(
-        refused(GivensError, "replaced and an input", [x], x, givens={x: x * 2}), RuntimeError
-    )
+    assert isinstance(refused(GivensError, "replaced and an input", [x], x, givens={x: x * 2}), RuntimeError)
     refused(GivensError, "in a circle", [], x, givens={x: y.dimshuffle(0, "x"), y: x[0]})
     refused(GraphError, "is no variable", [x], x, givens={"x": x})
 

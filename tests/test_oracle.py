@@ -81,9 +81,7 @@ def assert_refused(expected, error, where):
         assert not isinstance(error, ACCIDENTS), f"{where}: {error!r}"
         return
     kinds = [kind.__name__ for kind in type(error).__mro__]
-    assert expected["error"] in kinds, (
-        f"{where}: Theano raises {expected['error']}, this is {error!r}"
-    )
+    assert expected["error"] in kinds, f"{where}: Theano raises {expected['error']}, this is {error!r}"
 
 
 def assert_same_numbers(expected, array, where, allowed=None):
@@ -172,9 +170,7 @@ def check_tensor(case, expected):
             for name, gradient in gradients.items():
                 wanted = expected["gradients"].get(name, {"works": True})
                 if isinstance(gradient, Exception):
-                    assert "error" in wanted and not wanted.get("works"), (
-                        f"gradient by {name}: {gradient!r}"
-                    )
+                    assert "error" in wanted and not wanted.get("works"), f"gradient by {name}: {gradient!r}"
                     assert_refused(wanted, gradient, f"gradient by {name}")
                 else:
                     names.append(name)
@@ -192,9 +188,7 @@ def run(case, expected, inputs, outputs, names, arguments, mode):
     try:
         function = theano.function(inputs, outputs, mode=mode, on_unused_input="ignore")
         if len(arguments) < len(inputs):
-            first = theano.function(inputs[:-1], outputs[0], mode=mode, on_unused_input="ignore")(
-                *arguments
-            )
+            first = theano.function(inputs[:-1], outputs[0], mode=mode, on_unused_input="ignore")(*arguments)
             arguments = [*arguments, weights(first.shape, str(first.dtype))]
         found = function(*arguments)
     except Exception as error:
@@ -203,9 +197,7 @@ def run(case, expected, inputs, outputs, names, arguments, mode):
         return
     if expected.get("works"):
         return
-    assert "error" not in expected, (
-        f"{mode}: Theano raises {expected.get('error')}, this gives {found!r}"
-    )
+    assert "error" not in expected, f"{mode}: Theano raises {expected.get('error')}, this gives {found!r}"
     assert_same_numbers(expected, found[0], f"{mode}: value", case["absolute"])
     for name, gradient in zip(names, found[1:], strict=True):
         wanted = expected["gradients"][name]

@@ -131,9 +131,7 @@ class NestBuilder:
         name = self.buffer(view.buffer)
         if view.buffer in self._written:
             return self.let(nest.Load(view.buffer.dtype, name, place), "x")
-        return self.remember(
-            (name, place), lambda: self.let(nest.Load(view.buffer.dtype, name, place), "x")
-        )
+        return self.remember((name, place), lambda: self.let(nest.Load(view.buffer.dtype, name, place), "x"))
 
     def store(self, view: View, indices: Sequence[Expression], value: Expression) -> None:
         """Store an entry of a view."""
@@ -247,8 +245,7 @@ class NestBuilder:
         """The nest, and the buffers for its parameters in order."""
         buffers = tuple(self._buffers)
         parameters = tuple(
-            nest.BufferParameter(self._buffers[each], each.dtype, each in self._written)
-            for each in buffers
+            nest.BufferParameter(self._buffers[each], each.dtype, each in self._written) for each in buffers
         )
         body = look_at_arguments(self.body)
         made = nest.Nest(name, parameters, tuple(self._sizes), body, tuple(comments))

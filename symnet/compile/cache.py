@@ -246,9 +246,7 @@ def store(key: str, data: bytes, metadata: dict[str, Any]) -> None:
         where.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_owner(f"the cache folder {where}", os.stat(where))
         try:
-            descriptor = os.open(
-                unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OPEN_FLAGS, 0o600
-            )
+            descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OPEN_FLAGS, 0o600)
             with open(descriptor, "wb") as file:
                 file.write(packed)
             os.replace(unfinished, where / (key + _SUFFIX))

@@ -253,9 +253,7 @@ class CompiledExecutor:
                         self._dynamic.add(("input", position, axis))
         self._seen = shapes
 
-    def _specialise(
-        self, inputs: Sequence[Input], shapes: tuple[tuple[int, ...], ...]
-    ) -> Specialisation:
+    def _specialise(self, inputs: Sequence[Input], shapes: tuple[tuple[int, ...], ...]) -> Specialisation:
         sizes = Specialiser(self.graph, inputs, set(self._dynamic), self._capacities).run()
         for slot in sizes.slots.values():
             # A shorter length comes later: what is made now is to serve it, too.
@@ -319,9 +317,7 @@ class CompiledExecutor:
                 found.append(slot.definition)
                 needed = 1 << max(0, int(status[1]) - 1).bit_length()
                 self._capacities[slot.key] = max(needed, self._capacities.get(slot.key, 0))
-        return any(
-            all(isinstance(leaf, Length) for leaf in leaves_of(each, slots)) for each in found
-        )
+        return any(all(isinstance(leaf, Length) for leaf in leaves_of(each, slots)) for each in found)
 
     def _publish(
         self, chosen: Specialisation, results: list[np.ndarray[Any, Any]]
@@ -333,9 +329,7 @@ class CompiledExecutor:
                 self.shared[position - self.arguments].container.replace(results[result])
         return results[: self.outputs]
 
-    def _failure(
-        self, chosen: Specialisation, status: list[int], inputs: Sequence[Input]
-    ) -> SymnetError:
+    def _failure(self, chosen: Specialisation, status: list[int], inputs: Sequence[Input]) -> SymnetError:
         if chosen.program.slots:
             # Specialised to this call's shapes alone, a mismatch is found early and told with them.
             try:
@@ -362,5 +356,3 @@ def _fits(shapes: tuple[tuple[int, ...], ...], pattern: tuple[tuple[int, ...], .
 def _identifier(name: str | None) -> str:
     cleaned = "".join(c if c.isalnum() and c.isascii() else "_" for c in name or "function")
     return cleaned if cleaned[:1].isalpha() else f"f_{cleaned}"
-
-

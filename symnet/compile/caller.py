@@ -123,9 +123,7 @@ class Caller:
         """The value of an input that a call leaves out."""
         default = self.inputs[position].value
         if default is None:
-            raise InputTypeError(
-                f"{self!s} needs a value for input {self.label(position)}", self.described()
-            )
+            raise InputTypeError(f"{self!s} needs a value for input {self.label(position)}", self.described())
         value = default.container.read() if isinstance(default, SharedVariable) else default
         return self.convert(position, value)
 

@@ -120,11 +120,7 @@ class Contraction:
     @property
     def parameters(self) -> list[str]:
         """Names of the run-time parameters, sorted: the order in which the kernel takes them."""
-        values = (
-            value
-            for dimension in self.dimensions
-            for value in (dimension.extent, *dimension.strides)
-        )
+        values = (value for dimension in self.dimensions for value in (dimension.extent, *dimension.strides))
         return sorted({value for value in values if isinstance(value, str)})
 
     def multiply_adds(self, parameters: dict[str, int]) -> int:

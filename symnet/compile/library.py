@@ -47,9 +47,7 @@ def find(function: str, dtype: str) -> Function | None:
     return _read(function, dtype) if (function, dtype) in _SOURCES else None
 
 
-def functions_of(
-    body: Sequence[Statement], result: Expression | None = None
-) -> tuple[Function, ...]:
+def functions_of(body: Sequence[Statement], result: Expression | None = None) -> tuple[Function, ...]:
     """The library functions that statements (and an expression) call, each after those it calls."""
     found: dict[str, Function] = {}
     for expression in _all_expressions(body, result):
@@ -139,9 +137,7 @@ class _FunctionReader:
         assert result.dtype == result_dtype, (name, result.dtype)
         alone = sum(known == name for known, _ in _SOURCES) == 1
         full = name if alone else f"{name}_{dtype}"
-        return Function(
-            full, parameters, result_dtype, body, result, ast.get_docstring(definition) or ""
-        )
+        return Function(full, parameters, result_dtype, body, result, ast.get_docstring(definition) or "")
 
     def _dtype(self, annotation: ast.expr | None) -> str:
         assert isinstance(annotation, ast.Name), self.definition.name
@@ -152,9 +148,7 @@ class _FunctionReader:
 
     def _statement(self, statement: ast.stmt) -> Statement:
         match statement:
-            case ast.AnnAssign(
-                target=ast.Name(id=name), annotation=annotation, value=ast.expr() as value
-            ):
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=ast.expr() as value):
                 return self._assign(name, self._typed(value, self._dtype(annotation)))
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 known = self.names.get(name)
@@ -162,22 +156,16 @@ class _FunctionReader:
                     return self._assign(name, self._typed(value, known.dtype))
                 read = self.reader.read(value)
                 if not isinstance(read, Expression):
-                    raise self.reader.type_error(
-                        value, f"{name} = a number alone: write {name}: dtype"
-                    )
+                    raise self.reader.type_error(value, f"{name} = a number alone: write {name}: dtype")
                 return self._assign(name, read)
             case ast.For(
                 target=ast.Name(id=name),
-                iter=ast.Call(
-                    func=ast.Name(id="range"), args=[ast.Constant(value=int() as extent)]
-                ),
+                iter=ast.Call(func=ast.Name(id="range"), args=[ast.Constant(value=int() as extent)]),
                 body=body,
             ):
                 self.names[name] = Name(nest.INDEX, name)
                 return nest.For(name, Literal(nest.INDEX, extent), self._block(body))
-        raise self.reader.syntax_error(
-            statement, f"{type(statement).__name__} in a library function"
-        )
+        raise self.reader.syntax_error(statement, f"{type(statement).__name__} in a library function")
 
     def _typed(self, node: ast.expr, dtype: str) -> Expression:
         return self.reader.typed(node, self.reader.read(node), dtype)

@@ -77,6 +77,7 @@ def floordiv(a: T, b: T) -> T:
 
 # --- exponentials and logarithms ------------------------------------------------------------------
 
+
 def _words(dtype: str) -> dict[str, str]:
     """The numbers that differ between float32 and float64."""
     single = dtype == "float32"

@@ -524,5 +524,3 @@ def lower(
         For an op or dtype that has no kernel; it names the op and the user's line.
     """
     return Lowering(graph, arguments, outputs, updates, sizes, name, checker, target).run()
-
-

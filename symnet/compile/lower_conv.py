@@ -99,9 +99,7 @@ def _spread(lowering: Lowering, node: Apply, images: Variable, sides: Padding, s
     stored = images in lowering.views or isinstance(images, Constant)
     if stored and sides == ((0, 0), (0, 0)) and step == 1:
         view = lowering.view(images)
-        return replace(
-            view, strides=(*view.strides[:3], 0, view.strides[3]), shape=(*shape[:3], 1, width)
-        )
+        return replace(view, strides=(*view.strides[:3], 0, view.strides[3]), shape=(*shape[:3], 1, width))
     rows = dims.add(top, height, bottom)
     columns = dims.ceil_divide(dims.add(left, width, right), step)
     target = lowering.scratch("padded", images.dtype, (batch, channels, rows, step, columns))
@@ -411,9 +409,7 @@ def _packed(lowering: Lowering, node: Apply, filters: View) -> View:
 _BY_IMAGES = ("filters", "outputs", "images")
 
 
-def _add_taps(
-    lowering: Lowering, node: Apply, filters: View, gradient: View, total: _Total
-) -> None:
+def _add_taps(lowering: Lowering, node: Apply, filters: View, gradient: View, total: _Total) -> None:
     """One kernel for all taps, each time with another tap's weights and from another pixel on."""
     op = node.op
     assert isinstance(op, Convolution)
@@ -427,9 +423,7 @@ def _add_taps(
     _add_at(lowering, node, "conv2d_by_images", axes, places)
 
 
-def _add_pixels(
-    lowering: Lowering, node: Apply, filters: View, gradient: View, total: _Total
-) -> None:
+def _add_pixels(lowering: Lowering, node: Apply, filters: View, gradient: View, total: _Total) -> None:
     """One kernel for all output pixels, each time with another pixel's gradient."""
     op = node.op
     assert isinstance(op, Convolution)
@@ -470,9 +464,7 @@ def _add_at(
         lowering.program.steps.append(replace(kernel, offsets=offsets))
 
 
-def _add_by_loops(
-    lowering: Lowering, node: Apply, filters: View, gradient: View, total: _Total
-) -> None:
+def _add_by_loops(lowering: Lowering, node: Apply, filters: View, gradient: View, total: _Total) -> None:
     """The same as plain loops, for integers and for numbers of taps that are not known or too many."""
     op = node.op
     assert isinstance(op, Convolution)

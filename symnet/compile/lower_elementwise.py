@@ -62,9 +62,7 @@ def scalar_value(node: Apply, operands: Sequence[Expression | None]) -> Expressi
     return nest.cast(parse_scalar(text, arguments, None if arguments else output), output)
 
 
-def operand_indices(
-    lowering: Lowering, operand: Variable, indices: Sequence[Expression]
-) -> list[Expression]:
+def operand_indices(lowering: Lowering, operand: Variable, indices: Sequence[Expression]) -> list[Expression]:
     """An operand's indices from the result's: 0 along axes that its type broadcasts."""
     offset = len(indices) - operand.ndim
     return [
@@ -277,9 +275,7 @@ def write_entries(lowering: Lowering, variable: Variable, destination: View) -> 
     lowering.add_kernel(builder, nodes, _stem(nodes) if computes else "copy")
 
 
-def _write_strided(
-    lowering: Lowering, tree: StridedTree, destination: View, builder: NestBuilder
-) -> None:
+def _write_strided(lowering: Lowering, tree: StridedTree, destination: View, builder: NestBuilder) -> None:
     assert tree.leaves is not None
     shape = lowering.shape(tree.root)
     groups = join_axes(shape, [destination.strides, *(leaf.strides for leaf in tree.leaves)])
@@ -323,9 +319,7 @@ def _tiled(builder: NestBuilder, extents: Sequence[Dimension]) -> Iterator[list[
         yield indices
 
 
-def _write_indexed(
-    lowering: Lowering, variable: Variable, destination: View, builder: NestBuilder
-) -> None:
+def _write_indexed(lowering: Lowering, variable: Variable, destination: View, builder: NestBuilder) -> None:
     with contextlib.ExitStack() as stack:
         indices = stack.enter_context(builder.loops(lowering.shape(variable), vector=False))
         value = lowering.value(variable, indices, builder)

@@ -39,9 +39,7 @@ SHORTEST_STRETCH = 512
 
 def _content(lowering: Lowering, variable: Variable) -> Dimension:
     value: Any = (
-        constant_host_value(variable)
-        if isinstance(variable, Constant)
-        else lowering.sizes.values[variable]
+        constant_host_value(variable) if isinstance(variable, Constant) else lowering.sizes.values[variable]
     )
     return value  # type: ignore[no-any-return]
 
@@ -339,9 +337,7 @@ def _stretches(length: Dimension) -> int:
 # --- lengths that only the data knows --------------------------------------------------------------
 
 
-def _counting(
-    lowering: Lowering, node: Apply, builder: NestBuilder, count: nest.Name
-) -> None:
+def _counting(lowering: Lowering, node: Apply, builder: NestBuilder, count: nest.Name) -> None:
     """Store a count where the size that depends on it is read."""
     view = lowering.scratch("count", INDEX, ())
     builder.store(view, (), count)

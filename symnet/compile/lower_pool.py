@@ -196,8 +196,7 @@ class _Pool:
         self.op = op
         self.outer_shape = tensor[:-2]
         self.axes = [
-            _Axis(*each)
-            for each in zip(tensor[-2:], pooled[-2:], op.ws, op.stride, op.pad, strict=True)
+            _Axis(*each) for each in zip(tensor[-2:], pooled[-2:], op.ws, op.stride, op.pad, strict=True)
         ]
         self.taps = op.ws[0] * op.ws[1]
         self.dtype = node.inputs[0].dtype

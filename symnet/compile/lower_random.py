@@ -49,18 +49,13 @@ def _state(lowering: Lowering, state: Variable, builder: NestBuilder) -> list[Ex
 
 
 @pointwise_rule(RandomDraw)
-def _draw(
-    lowering: Lowering, node: Apply, indices: Sequence[Expression], builder: NestBuilder
-) -> Expression:
+def _draw(lowering: Lowering, node: Apply, indices: Sequence[Expression], builder: NestBuilder) -> Expression:
     state = _state(lowering, node.inputs[0], builder)
     place: Expression = Literal(INDEX, 0)
-    for index, stride in zip(
-        indices, contiguous_strides(lowering.shape(node.outputs[0])), strict=True
-    ):
+    for index, stride in zip(indices, contiguous_strides(lowering.shape(node.outputs[0])), strict=True):
         place = nest.add(place, nest.multiply(index, builder.size(stride)))
     parameters = [
-        lowering.value(each, operand_indices(lowering, each, indices), builder)
-        for each in node.inputs[2:]
+        lowering.value(each, operand_indices(lowering, each, indices), builder) for each in node.inputs[2:]
     ]
     return _drawn(lowering, node, state, nest.cast(place, "uint64"), parameters, builder)
 

@@ -60,9 +60,7 @@ def _same_view(lowering: Lowering, node: Apply, view: View) -> View:
 
 
 @pointwise_rule(SpecifyShape, Unbroadcast)
-def _same(
-    lowering: Lowering, node: Apply, indices: Sequence[Expression], builder: NestBuilder
-) -> Expression:
+def _same(lowering: Lowering, node: Apply, indices: Sequence[Expression], builder: NestBuilder) -> Expression:
     return lowering.value(node.inputs[0], indices, builder)
 
 
@@ -155,9 +153,7 @@ def _eye_demands(node: Apply) -> list[str]:
 
 
 @pointwise_rule(Eye)
-def _eye(
-    lowering: Lowering, node: Apply, indices: Sequence[Expression], builder: NestBuilder
-) -> Expression:
+def _eye(lowering: Lowering, node: Apply, indices: Sequence[Expression], builder: NestBuilder) -> Expression:
     offset = nest.cast(lowering.value(node.inputs[2], (), builder), INDEX)
     on_diagonal = nest.call("eq", nest.add(indices[0], offset), indices[1])
     return nest.cast(on_diagonal, node.outputs[0].dtype)

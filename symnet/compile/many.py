@@ -129,6 +129,7 @@ class _Part:
         """The first `count` values along a new first axis."""
         return self._stack()[:count]
 
+
 class _Column:
     """What the calls are given for one input: a value for each, as `length` says, or one for all."""
 

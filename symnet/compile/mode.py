@@ -28,9 +28,7 @@ class Mode:
         "nan" or "reference": what compiled code looks at after each result that it stores (see `function`).
     """
 
-    def __init__(
-        self, linker: Any = "default", optimizer: Any = "default", check: str | None = None
-    ) -> None:
+    def __init__(self, linker: Any = "default", optimizer: Any = "default", check: str | None = None) -> None:
         self.linker = "default" if linker in _LINKERS or linker is None else linker
         if self.linker not in ("default", "reference"):
             raise GraphError(f'Mode with linker {linker!r}: "default" or "reference" are expected')
@@ -72,9 +70,7 @@ class Mode:
             from symnet.backend.checked import Checker
 
             checker = Checker(self.check)
-        return CompiledExecutor(
-            graph, arguments, outputs, updates, name, CpuBackend(), profiled, checker
-        )
+        return CompiledExecutor(graph, arguments, outputs, updates, name, CpuBackend(), profiled, checker)
 
     def checking(self, check: str) -> Mode:
         """This mode, with a check."""

@@ -251,9 +251,7 @@ def _fold_index(function: str, arguments: tuple[Expression, ...]) -> Expression 
     values = [a.value if isinstance(a, Literal) else None for a in arguments]
     if function in ("add", "sub", "mul") and None not in values:
         left, right = int(values[0]), int(values[1])  # type: ignore[arg-type]
-        return Literal(
-            INDEX, {"add": left + right, "sub": left - right, "mul": left * right}[function]
-        )
+        return Literal(INDEX, {"add": left + right, "sub": left - right, "mul": left * right}[function])
     if function == "add":
         if values[0] == 0:
             return arguments[1]
@@ -301,9 +299,7 @@ def cast(value: Expression, dtype: str) -> Expression:
 def expressions_of(statement: Statement) -> tuple[Expression, ...]:
     """The expressions that stand directly in a statement."""
     match statement:
-        case (
-            Let(value=value) | Declare(value=value) | Assign(value=value) | Accumulate(value=value)
-        ):
+        case Let(value=value) | Declare(value=value) | Assign(value=value) | Accumulate(value=value):
             return (value,)
         case Store(index=where, value=value):
             return (where, value)

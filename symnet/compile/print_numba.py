@@ -385,9 +385,7 @@ class _Printer:
                 return self._name(name), _ATOM
             case Load(dtype=dtype, buffer=buffer, index=index):
                 if self._buffer_dtype(buffer) != dtype:
-                    raise TypeError(
-                        f"a {dtype} loaded from buffer {buffer} of {self.buffers[buffer]}"
-                    )
+                    raise TypeError(f"a {dtype} loaded from buffer {buffer} of {self.buffers[buffer]}")
                 text = f"{self._name(buffer)}[{self.text(index)}]"
                 return (f"{text} != 0", _COMPARE) if dtype == BOOL else (text, _ATOM)
             case Cast(dtype=dtype, value=value):
@@ -440,11 +438,7 @@ class _Printer:
 
     def _compared(self, operand: Expression) -> str:
         """An operand of a comparison: there a float32 number may be written as Python's float."""
-        if (
-            isinstance(operand, Literal)
-            and operand.dtype == "float32"
-            and abs(operand.value) < 2**20
-        ):
+        if isinstance(operand, Literal) and operand.dtype == "float32" and abs(operand.value) < 2**20:
             plain = repr(operand.value)
             if plain == _shortest_float32(operand.value):
                 return plain
@@ -536,11 +530,7 @@ class _Printer:
         if function in ("floordiv", "mod") and known is not None and known > 0:
             operator = "//" if function == "floordiv" else "%"
             text, level = self._infix(operator, _PRODUCT, arguments), _PRODUCT
-        elif (
-            function.startswith("shift")
-            and known is not None
-            and 0 <= known < int(dtype.lstrip("uint"))
-        ):
+        elif function.startswith("shift") and known is not None and 0 <= known < int(dtype.lstrip("uint")):
             operator = "<<" if function == "shift_left" else ">>"
             text, level = self._infix(operator, _SHIFT, arguments), _SHIFT
         else:

@@ -127,9 +127,7 @@ def parse_scalar(
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except SyntaxError as error:
-        raise SyntaxError(
-            f"{error.msg} in the scalar text\n{_pointer(text, error.offset or 1)}"
-        ) from None
+        raise SyntaxError(f"{error.msg} in the scalar text\n{_pointer(text, error.offset or 1)}") from None
     reader = Reader(text.strip(), arguments, functions or {})
     value = reader.read(tree.body)
     if isinstance(value, Expression):
@@ -161,9 +159,7 @@ def literal(value: Number, dtype: str) -> Literal:
 class Reader:
     """Turns the syntax tree of a text into expressions, with errors that point into the text."""
 
-    def __init__(
-        self, text: str, names: Mapping[str, Expression], functions: Mapping[str, Builder]
-    ) -> None:
+    def __init__(self, text: str, names: Mapping[str, Expression], functions: Mapping[str, Builder]) -> None:
         self.text = text
         self.names = names
         self.functions = functions
@@ -209,9 +205,7 @@ class Reader:
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 return nest.call("bitwise_not", self._condition(operand, "not"))
             case ast.BoolOp(op=op, values=values):
-                word, function = (
-                    ("and", "bitwise_and") if isinstance(op, ast.And) else ("or", "bitwise_or")
-                )
+                word, function = ("and", "bitwise_and") if isinstance(op, ast.And) else ("or", "bitwise_or")
                 result, *rest = [self._condition(value, word) for value in values]
                 for condition in rest:
                     result = nest.call(function, result, condition)
@@ -221,9 +215,7 @@ class Reader:
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 condition = self._condition(test, "if")
                 branches = [body, orelse]
-                then, otherwise = self._alike(
-                    node, branches, [self.read(each) for each in branches]
-                )
+                then, otherwise = self._alike(node, branches, [self.read(each) for each in branches])
                 return nest.Select(then.dtype, condition, then, otherwise)
             case ast.Call():
                 return self._call(node)
@@ -243,14 +235,10 @@ class Reader:
             return Literal(BOOL, value)
         if not isinstance(value, Expression) or value.dtype != BOOL:
             given = value.dtype if isinstance(value, Expression) else f"the number {value!r}"
-            raise self.type_error(
-                node, f"`{word}` wants a bool, given {given}; compare it, as in x != 0"
-            )
+            raise self.type_error(node, f"`{word}` wants a bool, given {given}; compare it, as in x != 0")
         return value
 
-    def _alike(
-        self, node: ast.expr, parts: Sequence[ast.expr], values: Sequence[Value]
-    ) -> list[Expression]:
+    def _alike(self, node: ast.expr, parts: Sequence[ast.expr], values: Sequence[Value]) -> list[Expression]:
         """The values of `parts` in one dtype, numbers brought to it."""
         dtypes = {value.dtype for value in values if isinstance(value, Expression)}
         if not dtypes:
@@ -307,10 +295,7 @@ class Reader:
             if result is None:
                 result = one
             else:
-                both = [
-                    v if isinstance(v, Expression) else Literal(BOOL, bool(v))
-                    for v in (result, one)
-                ]
+                both = [v if isinstance(v, Expression) else Literal(BOOL, bool(v)) for v in (result, one)]
                 result = nest.call("bitwise_and", *both)
         assert result is not None
         return result

@@ -152,5 +152,3 @@ def shared(
     container = Container(array)
     container.lent = array is value
     return SharedVariable(tensor_type, container, name)
-
-

@@ -192,9 +192,7 @@ class _Context(ShapeContext):
         )
         return left if isinstance(left, int) else right
 
-    def require(
-        self, condition: Dimension, asked: str, shown: tuple[Dimension, ...] = ()
-    ) -> None:
+    def require(self, condition: Dimension, asked: str, shown: tuple[Dimension, ...] = ()) -> None:
         """Refused at once when known to fail, else a check."""
         if isinstance(condition, Size):
             assert self.node is not None

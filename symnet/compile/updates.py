@@ -147,9 +147,7 @@ def _find_sizes_first(lowering: Lowering) -> int:
     return first + len(sizes)
 
 
-def _replace_later(
-    lowering: Lowering, position: int, value: Variable, shape: tuple[Dimension, ...]
-) -> None:
+def _replace_later(lowering: Lowering, position: int, value: Variable, shape: tuple[Dimension, ...]) -> None:
     """A value of another shape goes to an array of its own, which becomes the container's after the call."""
     program = lowering.program
     buffer = lowering.new_buffer(f"replacement{position}", value.dtype, shape, "output", len(program.outputs))
@@ -158,5 +156,3 @@ def _replace_later(
     lowering._phase = 2
     program.replaced.append((position, len(program.outputs)))
     program.outputs.append((buffer, shape))
-
-

@@ -93,9 +93,7 @@ class ShapeContext:
         """A length that only the kernel itself finds out, never above `bound`."""
         return UNKNOWN
 
-    def require(
-        self, condition: Dimension, asked: str, shown: tuple[Dimension, ...] = ()
-    ) -> None:
+    def require(self, condition: Dimension, asked: str, shown: tuple[Dimension, ...] = ()) -> None:
         """Refuse when the condition (a truth value) is known to be 0; {0}, {1} in `asked` are `shown`."""
         if isinstance(condition, int) and not condition:
             raise Mismatch(asked.format(*shown))
@@ -158,9 +156,7 @@ class Op:
         """
         raise NullTypeGradError(f"{self} has no gradient", node.inputs, node.source)
 
-    def host_values(
-        self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]
-    ) -> HostValue:
+    def host_values(self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]) -> HostValue:
         """The content of the (only, integer, at most 1-d) output where it follows from what is known."""
         return None
 
@@ -284,11 +280,7 @@ def _traced(variable: Variable, depth: int, known: dict[Variable, HostValue]) ->
     return known[variable]
 
 
-INTEGER_OR_BOOL = frozenset(
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()
-)
-
-
+INTEGER_OR_BOOL = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64".split())
 
 
 __all__ = [

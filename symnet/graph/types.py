@@ -137,9 +137,7 @@ class TensorType:
 
     def meet(self, other: TensorType) -> TensorType:
         """The type that knows what either knows; dtypes and ranks are equal."""
-        axes = [
-            its if mine is None else mine for mine, its in zip(self.shape, other.shape, strict=True)
-        ]
+        axes = [its if mine is None else mine for mine, its in zip(self.shape, other.shape, strict=True)]
         return TensorType(self.dtype, axes)
 
     def filter(
@@ -220,9 +218,7 @@ class TensorType:
         return self.make_variable(name)
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, TensorType) and self.dtype == other.dtype and self.shape == other.shape
-        )
+        return isinstance(other, TensorType) and self.dtype == other.dtype and self.shape == other.shape
 
     def __hash__(self) -> int:
         return self._hash

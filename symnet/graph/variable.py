@@ -226,9 +226,7 @@ class Apply:
         self.inputs = tuple(inputs)
         self.source = source if source is not None else user_line()
         variable_class = TensorType.variable_class
-        self.outputs = tuple(
-            variable_class(type, self, index) for index, type in enumerate(output_types)
-        )
+        self.outputs = tuple(variable_class(type, self, index) for index, type in enumerate(output_types))
 
     @property
     def out(self) -> Variable:
@@ -238,9 +236,7 @@ class Apply:
 
     def clone_with_new_inputs(self, inputs: Sequence[Variable], strict: bool = True) -> Apply:
         """The same op on other inputs, at the same user line; types are inferred anew if they differ."""
-        same = all(
-            new.type == old.type for new, old in zip(inputs, self.inputs, strict=True)
-        )
+        same = all(new.type == old.type for new, old in zip(inputs, self.inputs, strict=True))
         if same:
             return Apply(self.op, inputs, [output.type for output in self.outputs], self.source)
         from symnet.graph.source import inherit

@@ -179,9 +179,7 @@ def _specialisation(function: Function, arguments: tuple[Any, ...]) -> Specialis
     return made
 
 
-def _guards_hold(
-    made: Specialisation, executor: CompiledExecutor, inputs: list[Input]
-) -> bool:
+def _guards_hold(made: Specialisation, executor: CompiledExecutor, inputs: list[Input]) -> bool:
     """Whether the specialisation serves these inputs' values, too, not just their shapes."""
     found = Specialiser(executor.graph, inputs, set(), {}, made.program.slots)
     guards = [step for step in made.program.steps if isinstance(step, GuardStep)]

@@ -32,9 +32,7 @@ _HERE = Path(__file__).parent
 _KINDS = {"op": "op", "constant": "constant", "shared": "shared"}
 
 
-def html(
-    function: Function, path: str | Path | None = None, *, profile: Profile | None = None
-) -> Page:
+def html(function: Function, path: str | Path | None = None, *, profile: Profile | None = None) -> Page:
     """The page of a function, as text that a notebook shows inline; written to `path`, if there is one.
 
     Parameters

@@ -39,9 +39,7 @@ _SPLIT_KEYS = tuple(f"{name}_{part}" for name in _SET_NAMES for part in "xy")
 _UNSPLIT_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
-def load_data_shared(
-    filename: PathName | None = None, download: bool = False
-) -> list[tuple[Any, Any]]:
+def load_data_shared(filename: PathName | None = None, download: bool = False) -> list[tuple[Any, Any]]:
     """MNIST as [(x, y), (x, y), (x, y)] of symbolic variables: training, validation, test.
 
     Each x is a shared matrix of `config.floatX`, one image of 784 pixels in [0, 1) a row. Each y is
@@ -177,9 +175,7 @@ def _read_stream(stream: IO[bytes], path: Path) -> tuple[DataSet, DataSet, DataS
     head = stream.read(4)
     stream.seek(0)
     if head[:3] == b"\0\0\x08":
-        raise DataError(
-            f"{path} is one of the four idx files", hint="name the folder that holds all four."
-        )
+        raise DataError(f"{path} is one of the four idx files", hint="name the folder that holds all four.")
     if head[:2] == b"PK":
         return _read_npz(stream, path)
     return _from_pairs(load_arrays(stream, str(path)), path)
@@ -335,6 +331,4 @@ def _checked_labels(labels: np.ndarray, name: str, path: Path) -> np.ndarray:
 
 
 def _wrong(path: Path, name: str, expected: str, given: str) -> DataError:
-    return DataError(
-        f"the {name} data in {path} is not usable", [f"given: {given}", f"expected: {expected}"]
-    )
+    return DataError(f"the {name} data in {path} is not usable", [f"given: {given}", f"expected: {expected}"])

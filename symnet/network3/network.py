@@ -161,8 +161,7 @@ class Network:
             cost = cost + 0.5 * lmbda * squared_weights / batches
         gradients = symnet.grad(cost, self.params)
         steps = [
-            (param, param - eta * gradient)
-            for param, gradient in zip(self.params, gradients, strict=True)
+            (param, param - eta * gradient) for param, gradient in zip(self.params, gradients, strict=True)
         ]
         number = T.lscalar("mini_batch")
         return symnet.function(
@@ -246,9 +245,7 @@ class Network:
             )
         for name, value in (("eta", eta), ("lmbda", lmbda)):
             if not math.isfinite(value):
-                raise NetworkError(
-                    f"SGD can't train with {name} = {value}", ["expected: a finite number"]
-                )
+                raise NetworkError(f"SGD can't train with {name} = {value}", ["expected: a finite number"])
 
     def _check_last_layer(self) -> None:
         last = self.layers[-1]
@@ -273,9 +270,7 @@ class Network:
                 hint="wrap NumPy arrays: (symnet.shared(x), symnet.shared(y)), x of "
                 f"{symnet.config.floatX} and y of int32.",
             ) from error
-        n_in, n_out = (
-            getattr(self.layers[end], kind, None) for end, kind in ((0, "n_in"), (-1, "n_out"))
-        )
+        n_in, n_out = (getattr(self.layers[end], kind, None) for end, kind in ((0, "n_in"), (-1, "n_out")))
         first = _described(0, self.layers[0])
         if pixels.ndim != 2 or n_in not in (None, pixels.shape[1]):
             raise NetworkError(

@@ -38,9 +38,7 @@ class Progress:
     spent on validation does count, as it recurs.
     """
 
-    def __init__(
-        self, epochs: int, batches: int, batch_images: int, stream: TextIO | None = None
-    ) -> None:
+    def __init__(self, epochs: int, batches: int, batch_images: int, stream: TextIO | None = None) -> None:
         self.epochs, self.batches, self.batch_images = epochs, batches, batch_images
         self.stream = sys.stderr if stream is None else stream
         self.terminal = self.stream.isatty()

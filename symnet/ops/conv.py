@@ -228,9 +228,7 @@ class Conv2d(Convolution):
         (g,) = output_gradients
         return [
             self.sibling(Conv2dGradientImages)(filters, g, length_of(images, 2), length_of(images, 3)),
-            self.sibling(Conv2dGradientFilters)(
-                images, g, length_of(filters, 2), length_of(filters, 3)
-            ),
+            self.sibling(Conv2dGradientFilters)(images, g, length_of(filters, 2), length_of(filters, 3)),
         ]
 
 
@@ -304,9 +302,7 @@ class Conv2dGradientImages(Convolution):
             _known(values[3]),
         )
         self.check_channels(images[1], filters, context)
-        context.equal(
-            filters[0], output[1], "the filters' and the output gradient's output channels differ"
-        )
+        context.equal(filters[0], output[1], "the filters' and the output gradient's output channels differ")
         _check_output(self, images, filters[2:], output, context)
         return [images]
 
@@ -345,9 +341,7 @@ class Conv2dGradientImages(Convolution):
         filters, output = node.inputs[:2]
         (g,) = output_gradients
         return [
-            self.sibling(Conv2dGradientFilters)(
-                g, output, length_of(filters, 2), length_of(filters, 3)
-            ),
+            self.sibling(Conv2dGradientFilters)(g, output, length_of(filters, 2), length_of(filters, 3)),
             self.sibling(Conv2d)(g, filters),
             DISCONNECTED,
             DISCONNECTED,

@@ -29,9 +29,7 @@ def with_shape(variable: Variable, shape: Any, name: str) -> Variable:
     """The variable with the lengths that the user declared; a run-time check where the type knows none."""
     if shape is None or isinstance(shape, Variable):
         return variable
-    lengths = [
-        int(each.data) if isinstance(each, Constant) and each.ndim == 0 else each for each in shape
-    ]
+    lengths = [int(each.data) if isinstance(each, Constant) and each.ndim == 0 else each for each in shape]
     if len(lengths) != variable.ndim:
         raise GraphError(
             f"{name}={tuple(shape)!r} has {len(lengths)} axes, the tensor {variable.ndim}", [variable]
@@ -154,6 +152,7 @@ def signal_conv2d(
     for variable in (images, kernels):
         if variable.ndim not in (2, 3):
             raise GraphError("signal.conv2d takes tensors of 2 or 3 axes", [images, kernels])
+
     def with_channel(variable: Variable, shape: Any, name: str) -> Variable:
         variable = with_shape(variable, shape, name)
         front = ["x", "x"] if variable.ndim == 2 else [0, "x"]

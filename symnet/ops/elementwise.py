@@ -170,9 +170,7 @@ class Elementwise(Op):
                 gradients.append(cast(unbroadcast(gradient, operand), operand.dtype))
         return gradients
 
-    def host_values(
-        self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]
-    ) -> HostValue:
+    def host_values(self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]) -> HostValue:
         """Integer arithmetic on known integers, in the result's dtype."""
         dtype = node.outputs[0].dtype
         if self.host is None or dtype not in DISCRETE_DTYPES:
@@ -203,9 +201,7 @@ def _all_in_dtype(values: Sequence[Dimension], dtype: str) -> HostValue:
     return None if None in converted else tuple(converted)  # type: ignore[arg-type]
 
 
-def broadcast_shape(
-    inputs: Sequence[Variable], shapes: Sequence[Shape], context: ShapeContext
-) -> Shape:
+def broadcast_shape(inputs: Sequence[Variable], shapes: Sequence[Shape], context: ShapeContext) -> Shape:
     """The shape that operands broadcast to, by their types' broadcastable axes."""
     ndim = max(len(shape) for shape in shapes)
     result: list[Dimension] = []
@@ -277,9 +273,7 @@ class Cast(Elementwise):
         with np.errstate(all="ignore"):
             return inputs[0].astype(self.dtype)
 
-    def host_values(
-        self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]
-    ) -> HostValue:
+    def host_values(self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]) -> HostValue:
         """What is left of an integer in the dtype."""
         if self.dtype not in DISCRETE_DTYPES or node.inputs[0].dtype not in DISCRETE_DTYPES:
             return None

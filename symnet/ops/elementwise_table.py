@@ -34,9 +34,7 @@ def _no_bools(*dtypes: str) -> str:
     """Subtraction, negation and sign have no meaning on bools alone."""
     dtype = upcast(*dtypes)
     if dtype == "bool":
-        raise GraphError(
-            "arithmetic that bools do not have", hint="cast first, or use ~, ^ or neq for logic"
-        )
+        raise GraphError("arithmetic that bools do not have", hint="cast first, or use ~, ^ or neq for logic")
     return dtype
 
 
@@ -215,9 +213,7 @@ floor = _rounding("floor", "floor(x)", np.floor)
 ceil = _rounding("ceil", "ceil(x)", np.ceil)
 trunc = _rounding("trunc", "trunc(x)", np.trunc)
 round_half_to_even = _rounding("round_half_to_even", "rint(x)", np.rint)
-round_half_away_from_zero = _rounding(
-    "round_half_away_from_zero", "round_half_away(x)", _round_half_away
-)
+round_half_away_from_zero = _rounding("round_half_away_from_zero", "round_half_away(x)", _round_half_away)
 
 # --- functions of the reals ------------------------------------------------------------------------
 
@@ -365,6 +361,7 @@ fill = elementwise(
 identity = elementwise(
     "identity", "x", scalar="x", numpy=lambda x: x, gradient=lambda x, out, g: [g], host="identity"
 )
+
 
 def _stop(name: str, gradient: Any) -> Any:
     """The tensor itself, whose gradient ends there."""

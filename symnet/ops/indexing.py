@@ -131,9 +131,7 @@ class Subtensor(_Basic):
         scattered = IncSubtensor(self.template, False)(zeros_like(x), output_gradients[0], *rest)
         return [scattered, *[DISCONNECTED] * len(rest)]
 
-    def host_values(
-        self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]
-    ) -> HostValue:
+    def host_values(self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]) -> HostValue:
         """An entry or a slice of a known vector."""
         content = values[0]
         if not isinstance(content, tuple):
@@ -199,9 +197,7 @@ class IncSubtensor(_Basic):
         return [through, unbroadcast(at_index, y), *lost]
 
 
-def check_value_fits(
-    value: Variable, value_shape: Shape, target: Shape, context: ShapeContext
-) -> None:
+def check_value_fits(value: Variable, value_shape: Shape, target: Shape, context: ShapeContext) -> None:
     """Refuse a value that neither has the target's shape nor broadcasts to it by its type."""
     if len(value_shape) > len(target):
         raise Mismatch(f"a value of {len(value_shape)} axes for an index of {len(target)}")
@@ -242,9 +238,7 @@ class _Advanced(Op):
         kept = [n for axis, n in enumerate(shape) if axis not in self.axes]
         return (*kept[: self.place], *common, *kept[self.place :])
 
-    def numpy_where(
-        self, shape: tuple[int, ...], indices: Sequence[np.ndarray[Any, Any]]
-    ) -> tuple[Any, ...]:
+    def numpy_where(self, shape: tuple[int, ...], indices: Sequence[np.ndarray[Any, Any]]) -> tuple[Any, ...]:
         """The index for NumPy, each place of which lies inside its axis."""
         outside = [
             (i < -shape[axis]) | (i >= shape[axis]) for axis, i in zip(self.axes, indices, strict=True)

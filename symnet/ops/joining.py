@@ -89,9 +89,7 @@ class Join(Op):
             start = stop
         return gradients
 
-    def host_values(
-        self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]
-    ) -> HostValue:
+    def host_values(self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]) -> HostValue:
         """Known vectors joined."""
         joined: tuple[Dimension, ...] = ()
         for value in values:

@@ -41,9 +41,7 @@ class RowOp(Op):
                     hint="it works along rows: reshape to a matrix first",
                 )
             if matrix.dtype not in FLOAT_DTYPES:
-                raise ArgumentError(
-                    f"{self.name} takes floats, got {matrix.dtype}: cast first", matrices
-                )
+                raise ArgumentError(f"{self.name} takes floats, got {matrix.dtype}: cast first", matrices)
         common = upcast(*(matrix.dtype for matrix in matrices))
         return [cast(matrix, common) for matrix in matrices]
 

@@ -101,9 +101,7 @@ def _norm(self: Variable, L: Any, axis: Any = None, keepdims: bool = False) -> V
 def _reshape(self: Variable, *newshape: Any, ndim: int | None = None) -> Variable:
     """`x.reshape((2, 3))`, `x.reshape(2, 3)`, `x.reshape(vector, ndim=2)`."""
     first = newshape[0] if newshape else ()
-    single = len(newshape) == 1 and (
-        isinstance(first, list | tuple) or getattr(first, "ndim", 0) == 1
-    )
+    single = len(newshape) == 1 and (isinstance(first, list | tuple) or getattr(first, "ndim", 0) == 1)
     if len(newshape) == 2 and isinstance(first, list | tuple):
         return shape.reshape(self, first, ndim=newshape[1])
     if len(newshape) == 2 and isinstance(first, Variable) and first.ndim == 1:

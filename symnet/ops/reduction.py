@@ -115,9 +115,7 @@ class Reduce(Op):
             return [cast(wide * _product_of_others(x, out, self.axes), x.dtype)]
         return [cast(wide * table.eq(restore_axes(out, x.ndim, self.axes), x), x.dtype)]
 
-    def host_values(
-        self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]
-    ) -> HostValue:
+    def host_values(self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]) -> HostValue:
         """The sum, product or extreme of known integers, such as a shape."""
         known = values[0]
         if self.dtype != "int64" or not isinstance(known, tuple) or node.inputs[0].dtype == "uint64":
@@ -139,9 +137,7 @@ def _product_of_others(x: Variable, product: Variable, axes: tuple[int, ...]) ->
     """For each entry the product of the others along the axes: right where entries are 0, too."""
     is_zero = table.eq(x, 0)
     zeros = restore_axes(sum(cast(is_zero, "int64"), axis=axes), x.ndim, axes)
-    without_zeros = restore_axes(
-        prod(table.switch(is_zero, 1, x), axis=axes, dtype=x.dtype), x.ndim, axes
-    )
+    without_zeros = restore_axes(prod(table.switch(is_zero, 1, x), axis=axes, dtype=x.dtype), x.ndim, axes)
     nonzero_entry = table.switch(is_zero, 1, x)
     return table.switch(
         table.eq(zeros, 0),
@@ -252,9 +248,7 @@ def sum(
     [4, 6]
     """
     variable = as_tensor_variable(x)
-    return _reduce(
-        "add", variable, axis, checked_dtype(dtype) if dtype else _wide(variable.dtype), keepdims
-    )
+    return _reduce("add", variable, axis, checked_dtype(dtype) if dtype else _wide(variable.dtype), keepdims)
 
 
 def prod(
@@ -267,9 +261,7 @@ def prod(
 ) -> Variable:
     """The product over axes; parameters and dtypes as `sum`'s. Its gradient is right at zeros, too."""
     variable = as_tensor_variable(x)
-    return _reduce(
-        "mul", variable, axis, checked_dtype(dtype) if dtype else _wide(variable.dtype), keepdims
-    )
+    return _reduce("mul", variable, axis, checked_dtype(dtype) if dtype else _wide(variable.dtype), keepdims)
 
 
 def max(x: Any, axis: Any = None, keepdims: bool = False) -> Variable:
@@ -363,9 +355,7 @@ def mean(
     return table.true_div(total, _count(variable, axes, target))
 
 
-def var(
-    x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False, corrected: bool = False
-) -> Variable:
+def var(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False, corrected: bool = False) -> Variable:
     """The variance over axes: the mean squared distance from the mean, over count - `ddof`.
 
     `corrected` subtracts the squared mean distance, which rounding leaves (Chan, Golub, LeVeque 1983).
@@ -383,9 +373,7 @@ def var(
     return squares - table.sqr(rest)
 
 
-def std(
-    x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False, corrected: bool = False
-) -> Variable:
+def std(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False, corrected: bool = False) -> Variable:
     """The standard deviation: the square root of `var`."""
     return table.sqrt(var(x, axis, ddof, keepdims, corrected))  # type: ignore[no-any-return]
 
@@ -406,4 +394,3 @@ def norm_of(x: Any, order: Any, axis: Any = None, keepdims: bool = False) -> Var
         return min(table.abs_(variable), axis=axis, keepdims=keepdims)
     powers = sum(table.abs_(variable) ** order, axis=axis, keepdims=keepdims)
     return powers ** (1.0 / order)
-

@@ -55,9 +55,7 @@ class ShapeOf(Op):
         """A shape does not depend on entries."""
         return [DISCONNECTED]
 
-    def host_values(
-        self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]
-    ) -> HostValue:
+    def host_values(self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]) -> HostValue:
         """The lengths themselves."""
         return shapes[0]
 
@@ -100,9 +98,7 @@ class MakeVector(Op):
         g = output_gradients[0]
         return [ZERO if self.dtype in DISCRETE_DTYPES else g[i] for i in range(len(node.inputs))]
 
-    def host_values(
-        self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]
-    ) -> HostValue:
+    def host_values(self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]) -> HostValue:
         """The scalars' values."""
         if self.dtype not in DISCRETE_DTYPES:
             return None
@@ -165,9 +161,7 @@ class DimShuffle(Op):
                 inverse[axis] = position
         return [dimshuffle(output_gradients[0], inverse)]
 
-    def host_values(
-        self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]
-    ) -> HostValue:
+    def host_values(self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]) -> HostValue:
         """A scalar as a vector of one, a vector of one as a scalar, a vector as itself."""
         value = values[0]
         if value is None or len(self.pattern) > 1:
@@ -296,9 +290,7 @@ class Reshape(Op):
             return [ZERO, DISCONNECTED]
         return [reshape(output_gradients[0], shape_of(x), ndim=x.ndim), DISCONNECTED]
 
-    def host_values(
-        self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]
-    ) -> HostValue:
+    def host_values(self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]) -> HostValue:
         """A vector of one and a scalar are each other's reshape."""
         value = values[0]
         if value is None or self.ndim > 1:

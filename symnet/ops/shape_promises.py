@@ -42,7 +42,9 @@ class SpecifyShape(Op):
         """The promised lengths, the input's where none is promised."""
         return [
             tuple(
-                length if promised is None else context.equal(
+                length
+                if promised is None
+                else context.equal(
                     length, promised, f"axis {axis} does not have the length it was said to have"
                 )
                 for axis, (length, promised) in enumerate(zip(shapes[0], self.lengths, strict=True))
@@ -57,9 +59,7 @@ class SpecifyShape(Op):
         """The gradient itself."""
         return [output_gradients[0]]
 
-    def host_values(
-        self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]
-    ) -> HostValue:
+    def host_values(self, node: Apply, shapes: Sequence[Shape], values: Sequence[HostValue]) -> HostValue:
         """The input's content."""
         return values[0]
 

@@ -284,5 +284,3 @@ def inc_subtensor(
 ) -> Variable:
     """The tensor that `x` is a part of, with `y` added to that part; repeated indices add each time."""
     return _assign(x, y, set_instead_of_inc, "inc_subtensor")
-
-

@@ -97,9 +97,7 @@ class RewriteReport:
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        before, after = (
-            (self.passes[0].nodes_before, self.passes[-1].nodes_after) if self.passes else (0, 0)
-        )
+        before, after = (self.passes[0].nodes_before, self.passes[-1].nodes_after) if self.passes else (0, 0)
         applied = len(self.applications)
         spent = f"{self.seconds * 1e3:.1f} ms"
         return f"<rewriting: {before} nodes to {after} by {applied} applications, {spent}>"

@@ -120,9 +120,9 @@ def check(
         named = source.view
         flat = random.standard_normal(source.buffer.shape).astype(dtype)
         mask = np.zeros(source.buffer.shape, bool)
-        as_strided(
-            mask[source.start :], named.shape, [s // source.buffer.itemsize for s in named.strides]
-        )[...] = True
+        as_strided(mask[source.start :], named.shape, [s // source.buffer.itemsize for s in named.strides])[
+            ...
+        ] = True
         source.buffer[mask] = flat[mask]
     kept = [n for n, d in enumerate(dimensions) if d.c != 0]
     c = operand([full[n] for n in kept], [value(dimensions[n].c) for n in kept], dtype, SENTINEL)
@@ -137,9 +137,7 @@ def check(
     size = np.abs(product).sum(axis=summed).max() if not empty and product.size else 1.0
     np.copyto(target, total + target if contraction.accumulate else total)
     kernel(a.address, b.address, c.address, *[parameters[p] for p in contraction.parameters])
-    np.testing.assert_allclose(
-        c.buffer, expected, rtol=0, atol=TOLERANCE[dtype] * max(1.0, float(size))
-    )
+    np.testing.assert_allclose(c.buffer, expected, rtol=0, atol=TOLERANCE[dtype] * max(1.0, float(size)))
 
 
 def product(

@@ -57,16 +57,10 @@ def test_tails_of_every_literal_length(width: int) -> None:
         check(contraction, kernel)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in MACHINES if name not in ("16 bytes", "32 bytes")]
-)
+@pytest.mark.parametrize("name", [name for name in MACHINES if name not in ("16 bytes", "32 bytes")])
 @pytest.mark.parametrize(("a_transposed", "b_transposed"), TRANSPOSITIONS)
-def test_run_time_extents_of_every_length(
-    name: str, a_transposed: bool, b_transposed: bool
-) -> None:
-    def form(
-        rows: int | str, inner: int | str, columns: int | str, accumulate: bool
-    ) -> Contraction:
+def test_run_time_extents_of_every_length(name: str, a_transposed: bool, b_transposed: bool) -> None:
+    def form(rows: int | str, inner: int | str, columns: int | str, accumulate: bool) -> Contraction:
         return product(
             rows,
             inner,
@@ -96,9 +90,7 @@ def test_run_time_extents_of_every_length(
 @pytest.mark.parametrize("name", MACHINES)
 def test_convolutions_and_their_gradients(name: str) -> None:
     contractions = [
-        contraction
-        for shape in CONVOLUTIONS.values()
-        for contraction in convolutions(*shape).values()
+        contraction for shape in CONVOLUTIONS.values() for contraction in convolutions(*shape).values()
     ]
     kernels = Kernels(contractions, MACHINES[name])
     for contraction, kernel in zip(contractions, kernels.functions, strict=True):
@@ -124,13 +116,9 @@ def test_convolution_is_the_one_numpy_knows(dtype: str) -> None:
 @st.composite
 def any_contraction(draw: st.DrawFn) -> tuple[Contraction, dict[str, int]]:
     """Any roles, orders, gaps, directions and overlaps, some of it known at run time only."""
-    roles = draw(
-        st.lists(st.sampled_from(["ac", "bc", "ab", "ab", "abc", "a", "b", "c"]), max_size=5)
-    )
+    roles = draw(st.lists(st.sampled_from(["ac", "bc", "ab", "ab", "abc", "a", "b", "c"]), max_size=5))
     long = draw(st.integers(0, max(len(roles) - 1, 0)))
-    extents = [
-        draw(st.integers(0, 40) if n == long else st.integers(1, 5)) for n in range(len(roles))
-    ]
+    extents = [draw(st.integers(0, 40) if n == long else st.integers(1, 5)) for n in range(len(roles))]
     strides: dict[str, list[int]] = {}
     for array in "abc":
         step = draw(st.sampled_from([1, 1, 1, 2, 3]))

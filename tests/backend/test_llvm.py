@@ -35,11 +35,7 @@ define double @look_up(i64 %n) {
 
 
 def add(loaded: llvm.LoadedObject, a: int, b: int) -> int:
-    return int(
-        ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(loaded.address("add"))(
-            a, b
-        )
-    )
+    return int(ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(loaded.address("add"))(a, b))
 
 
 def test_object_code_runs_with_library_calls_and_constants() -> None:

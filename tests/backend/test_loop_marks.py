@@ -16,9 +16,7 @@ def marks(output, matrix, shape):
     module = ir.Module("marks")
     print_nest(module, f.kernels[0].nest)
     loops = str(module).count("!llvm.loop ")
-    kept = sum(
-        'llvm.loop.unroll.disable' in [str(text) for text in _words(each)] for each in _loops(module)
-    )
+    kept = sum("llvm.loop.unroll.disable" in [str(text) for text in _words(each)] for each in _loops(module))
     return loops, loops - kept
 
 

@@ -29,7 +29,5 @@ def hold_to_numpy(
         given = zip(compiled(*call), reference(*call), strict=True)
         for number, (value, expected) in enumerate(given):
             assert value.dtype == expected.dtype and value.shape == expected.shape, number
-            np.testing.assert_allclose(
-                value, expected, rtol=rtol, atol=atol, err_msg=f"output {number}"
-            )
+            np.testing.assert_allclose(value, expected, rtol=rtol, atol=atol, err_msg=f"output {number}")
     return compiled

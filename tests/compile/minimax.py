@@ -25,8 +25,7 @@ def minimax(function: Real, weight: Real, low: Any, high: Any, degree: int) -> l
     """
     count = degree + 2
     points = [
-        (low + high) / 2 - (high - low) / 2 * mpmath.cos(mpmath.pi * k / (count - 1))
-        for k in range(count)
+        (low + high) / 2 - (high - low) / 2 * mpmath.cos(mpmath.pi * k / (count - 1)) for k in range(count)
     ]
     grid = [low + (high - low) * mpf(k) / 2000 for k in range(2001)]
     targets = [(weight(x), function(x)) for x in grid]
@@ -40,9 +39,7 @@ def minimax(function: Real, weight: Real, low: Any, high: Any, degree: int) -> l
             right[row] = function(x)
         solution = mpmath.lu_solve(system, right)
         coefficients = [solution[k] for k in range(degree + 1)]
-        errors = [
-            w * (f - _horner(coefficients, x)) for x, (w, f) in zip(grid, targets, strict=True)
-        ]
+        errors = [w * (f - _horner(coefficients, x)) for x, (w, f) in zip(grid, targets, strict=True)]
         points = _alternating_extrema(grid, errors, count)
         level = abs(solution[degree + 1])
         if max(abs(e) for e in errors) < level * mpf("1.001"):
@@ -87,9 +84,7 @@ def print_table(
     exact = minimax(function, weight, low, high, degree)
     rounded = [float(np.dtype(dtype).type(float(c))) for c in exact]
     points = [low + (high - low) * mpf(k) / 997 for k in range(998)]
-    error = max(
-        abs(weight(x) * (function(x) - _horner([mpf(c) for c in rounded], x))) for x in points
-    )
+    error = max(abs(weight(x) * (function(x) - _horner([mpf(c) for c in rounded], x))) for x in points)
     print(f'("{name}", "{dtype}"): (  # relative error {mpmath.nstr(error, 2)}')
     for c in rounded:
         print(f"    {c!r},")
@@ -116,9 +111,7 @@ def quarter_sine(z: Any) -> Any:
 def quarter_cosine(z: Any) -> Any:
     """(cos(pi / 2 * r) - 1) / z of z = r**2."""
     r = mpmath.sqrt(z)
-    return (
-        -(mpmath.pi**2) / 8 if r < mpf(10) ** -25 else -2 * mpmath.sin(mpmath.pi / 4 * r) ** 2 / z
-    )
+    return -(mpmath.pi**2) / 8 if r < mpf(10) ** -25 else -2 * mpmath.sin(mpmath.pi / 4 * r) ** 2 / z
 
 
 def series(function: Real, first: Any, second: Any, power: int, taken: Real) -> Real:
@@ -172,9 +165,7 @@ def print_reals() -> None:
         print_table("cos", dtype, cosine, lambda z: z * z + tiny, mpf(0), eighth, of_sine)
         print_table("arctan", dtype, arctan, lambda z: z + tiny, mpf(0), mpf(1), of_arctan)
         print_table("erf", dtype, error, lambda z: 1 / (1 + error(z)), mpf(0), mpf(1), of_erf)
-    print_table(
-        "erf far", "float32", lambda x: -mpmath.log(mpmath.erfc(x)), mpmath.erfc, mpf(1), mpf(4), 6
-    )
+    print_table("erf far", "float32", lambda x: -mpmath.log(mpmath.erfc(x)), mpmath.erfc, mpf(1), mpf(4), 6)
     print_table(
         "erf far",
         "float64",
@@ -227,12 +218,8 @@ def main() -> None:
             print_table("log", dtype, logarithm, weight, mpf(0), largest, log_degree)
         quarter = mpf("0.25001")
         degree = {"float32": 3, "float64": 7}[dtype]
-        print_table(
-            "sine", dtype, quarter_sine, lambda z: 1 / quarter_sine(z), mpf(0), quarter, degree
-        )
-        print_table(
-            "cosine", dtype, quarter_cosine, lambda z: z + mpf(10) ** -30, mpf(0), quarter, degree
-        )
+        print_table("sine", dtype, quarter_sine, lambda z: 1 / quarter_sine(z), mpf(0), quarter, degree)
+        print_table("cosine", dtype, quarter_cosine, lambda z: z + mpf(10) ** -30, mpf(0), quarter, degree)
         bits = {"float32": 15, "float64": 41}[dtype]
         print(f"ln 2 in {dtype}: {split(mpmath.log(2), dtype, bits)}")
     print_reals()

@@ -222,8 +222,7 @@ def test_processes_share_a_folder(folder, method):
     context = multiprocessing.get_context(method)
     barrier, results = context.Barrier(3), context.Queue()
     processes = [
-        context.Process(target=_store_and_load, args=(number, barrier, results))
-        for number in range(3)
+        context.Process(target=_store_and_load, args=(number, barrier, results)) for number in range(3)
     ]
     for process in processes:
         process.start()

@@ -79,9 +79,7 @@ KERNELS = [kernel(function, dtype) for function in FUNCTIONS for dtype in FLOATS
 def kernels(request):
     machine = llvm.host_machine()
     if request.param != "this processor":
-        machine = (
-            machine.without("avx").without("fma").without("f16c").without("vaes").without("vpclmul")
-        )
+        machine = machine.without("avx").without("fma").without("f16c").without("vaes").without("vpclmul")
     return by_llvm(KERNELS, machine)
 
 
@@ -90,9 +88,7 @@ def points(function: str, dtype: str) -> np.ndarray:
     random = np.random.default_rng(11)
     size = 300
     if function == "cosine_of_turns":
-        return np.concatenate([random.uniform(-1, 1, 3 * size), np.arange(-32, 33) / 16]).astype(
-            dtype
-        )
+        return np.concatenate([random.uniform(-1, 1, 3 * size), np.arange(-32, 33) / 16]).astype(dtype)
     if function.endswith("_near"):
         most = near.MOST[dtype]
         zeros = np.arange(-600, 601) * np.pi / 2
@@ -320,9 +316,7 @@ def philox_words() -> Nest:
     key = [Load("uint32", "key", nest.index(k)) for k in range(2)]
     counter = [Load("uint32", "counter", nest.index(k)) for k in range(4)]
     body = tuple(
-        Store(
-            "out", nest.index(word), library.call("philox", Literal("uint32", word), *key, *counter)
-        )
+        Store("out", nest.index(word), library.call("philox", Literal("uint32", word), *key, *counter))
         for word in range(4)
     )
     names = (("key", False), ("counter", False), ("out", True))
@@ -367,9 +361,7 @@ def test_philox_published_vectors(compiled_draws, printer, counter, key, block):
     assert [int(word) for word in philox.philox(tuple(counter), tuple(key))] == block
 
 
-@pytest.mark.parametrize(
-    "state", [(0, 0, 0), (2**40 + 12345, 7, 99), (2**63 - 1, 2**32 - 1, 2**32 - 1)]
-)
+@pytest.mark.parametrize("state", [(0, 0, 0), (2**40 + 12345, 7, 99), (2**63 - 1, 2**32 - 1, 2**32 - 1)])
 @pytest.mark.parametrize("function", DRAWS)
 def test_draws_are_numpys(compiled_draws, function, state):
     for printer, kernels in compiled_draws.items():

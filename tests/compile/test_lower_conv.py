@@ -76,9 +76,7 @@ def test_another_batch_is_no_other_code():
     calls = []
     for batch in (2, 5, 3, 6, 1):
         settings = {"border_mode": 1}
-        inputs, outputs, values = up_to_second_order(
-            "float64", (batch, 2, 4, 5), (3, 2, 2, 3), settings
-        )
+        inputs, outputs, values = up_to_second_order("float64", (batch, 2, 4, 5), (3, 2, 2, 3), settings)
         calls.append(values)
     compiled = hold_to_numpy(inputs, outputs[:3], *calls[:3], atol=1e-12)
     made = compiled._executor.report["specialisations"]

@@ -12,6 +12,7 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 import pytest
+from cuda_backend.simulating import by_simulator
 from llvmlite import ir
 from running import by_llvm, by_numba, ulps
 
@@ -44,7 +45,7 @@ from symnet.compile.print_numba import print_nest
 from symnet.compile.scalar import parse_scalar
 from symnet.errors import CompileError
 
-PRINTERS = {"llvm": by_llvm, "numba": by_numba}
+PRINTERS = {"llvm": by_llvm, "numba": by_numba, "cuda": by_simulator}
 DTYPES = (BOOL, *INTEGERS, *FLOATS)
 HERE = Name(INDEX, "i")
 N = Name(INDEX, "n")
@@ -82,9 +83,7 @@ def integer_power(base: np.ndarray, exponent: np.ndarray) -> np.ndarray:
         wrapped = pow(b, e, 1 << information.bits)
         return wrapped - (1 << information.bits) if wrapped > information.max else wrapped
 
-    return np.array(
-        [power(int(b), int(e)) for b, e in zip(base, exponent, strict=True)], base.dtype
-    )
+    return np.array([power(int(b), int(e)) for b, e in zip(base, exponent, strict=True)], base.dtype)
 
 
 def fused(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
@@ -241,14 +240,10 @@ def test_every_function_is_numpys(printer, dtypes):
         a, b, c = operands(dtype)
         functions = functions_for(dtype)
         outputs = [
-            np.zeros(a.size, buffer.dtype)
-            for buffer in every_function(dtype).buffers
-            if buffer.written
+            np.zeros(a.size, buffer.dtype) for buffer in every_function(dtype).buffers if buffer.written
         ]
         assert kernels[f"every_{dtype}"](a, b, c, *outputs, a.size) == (0, [0, 0, 0, 0])
-        for (function, (arity, meaning, most)), output in zip(
-            functions.items(), outputs, strict=True
-        ):
+        for (function, (arity, meaning, most)), output in zip(functions.items(), outputs, strict=True):
             with np.errstate(all="ignore"):
                 expected = np.asarray(meaning(*[a, b, c][:arity]))
             if output.dtype == BOOL or output.dtype.kind in "iu":
@@ -274,9 +269,7 @@ def every_cast() -> Nest:
         buffers.append(BufferParameter(f"from_{old}", old, False))
         for new in DTYPES:
             buffers.append(BufferParameter(f"from_{old}_to_{new}", new, True))
-            body.append(
-                Store(f"from_{old}_to_{new}", HERE, Cast(new, Load(old, f"from_{old}", HERE)))
-            )
+            body.append(Store(f"from_{old}_to_{new}", HERE, Cast(new, Load(old, f"from_{old}", HERE))))
     return Nest("every_cast", tuple(buffers), ("n",), (For("i", N, tuple(body)),))
 
 
@@ -397,9 +390,7 @@ def odd_places() -> Nest:
     """What is easily got wrong: empty loops, names that Python keeps, one name of two dtypes."""
     body = (
         For("i", nest.index(0), (Fail(1),)),
-        For(
-            "lambda", nest.index(3), (Store("in", Name(INDEX, "lambda"), Literal("float32", 0.1)),)
-        ),
+        For("lambda", nest.index(3), (Store("in", Name(INDEX, "lambda"), Literal("float32", 0.1)),)),
         If(
             Literal(BOOL, True),
             (Let("t", Literal("float32", 0.5)), Store("in", nest.index(3), Name("float32", "t"))),
@@ -485,17 +476,13 @@ def test_odd_places(kernels):
 
 def test_the_source_is_readable():
     x, w = Load("float32", "x", HERE), Load("float32", "w", nest.call("mod", HERE, nest.index(3)))
-    value = parse_scalar(
-        "2 * (x - w) * x if x > 0.5 and not isnan(w) else -(x + w)", {"x": x, "w": w}
-    )
+    value = parse_scalar("2 * (x - w) * x if x > 0.5 and not isnan(w) else -(x + w)", {"x": x, "w": w})
     buffers = (
         BufferParameter("x", "float32", False),
         BufferParameter("w", "float32", False),
         BufferParameter("out", "float32", True),
     )
-    kernel = Nest(
-        "scale", buffers, ("n",), (For("i", N, (Store("out", HERE, value),)),), ("y = 2x, line 3",)
-    )
+    kernel = Nest("scale", buffers, ("n",), (For("i", N, (Store("out", HERE, value),)),), ("y = 2x, line 3",))
     assert print_nest(kernel) == (
         "import math\n"
         "import numpy as np\n\n\n"
@@ -584,7 +571,5 @@ def test_loops_are_vectorised():
     llvm.optimise(parsed, machine)
     text = str(parsed)
     assert re.search(r"store <\d+ x float>", text)
-    assert re.search(
-        r"fadd contract reassoc <\d+ x float>|fadd reassoc contract <\d+ x float>", text
-    )
+    assert re.search(r"fadd contract reassoc <\d+ x float>|fadd reassoc contract <\d+ x float>", text)
     assert re.search(r"llvm.maximum.v\d+f32", text)

@@ -24,9 +24,7 @@ def specialisations(function):
 
 def like_numpy(function, meaning, *arguments):
     found, wanted = function(*arguments), meaning(*arguments)
-    for mine, its in zip(
-        *[x if isinstance(x, list) else [x] for x in (found, wanted)], strict=True
-    ):
+    for mine, its in zip(*[x if isinstance(x, list) else [x] for x in (found, wanted)], strict=True):
         np.testing.assert_array_equal(mine, its)
         assert mine.shape == np.shape(its)
 
@@ -48,9 +46,7 @@ def test_a_mini_batch_is_literal_and_its_clipped_rest_is_computed(mode):
     values = x.get_value()
     for epoch in range(2):
         for index in range(4):
-            like_numpy(
-                f, lambda i: [values[i * 5 : i * 5 + 5] * 2, values[i * 5 : i * 5 + 5].sum()], index
-            )
+            like_numpy(f, lambda i: [values[i * 5 : i * 5 + 5] * 2, values[i * 5 : i * 5 + 5].sum()], index)
         assert specialisations(f) == (1 if epoch == 0 else 2)
         like_numpy(f, lambda i: [values[i * 5 : i * 5 + 5] * 2, values[i * 5 : i * 5 + 5].sum()], 4)
         like_numpy(f, lambda i: [values[i * 5 : i * 5 + 5] * 2, 0.0], 7)
@@ -59,9 +55,7 @@ def test_a_mini_batch_is_literal_and_its_clipped_rest_is_computed(mode):
 
 def test_an_axis_that_changes_is_not_compiled_for_each_length(mode):
     x, y = T.dmatrix(), T.dvector()
-    f = symnet.function(
-        [x, y], [T.dot(x, y), x.sum(axis=1), T.concatenate([x[:, 0], x[:, 0]])], mode=mode
-    )
+    f = symnet.function([x, y], [T.dot(x, y), x.sum(axis=1), T.concatenate([x[:, 0], x[:, 0]])], mode=mode)
     for rows in (5, 6, 7, 8, 3, 2, 1, 0, 8):
         given = np.arange(rows * 4.0).reshape(rows, 4)
         like_numpy(

@@ -12,9 +12,7 @@ from symnet.ops.gradient_filters import grad_clip, grad_scale
 
 from .sample import Sample, bools, floats, integers, singles
 
-SPECIAL = np.array(
-    [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.5, 2.5, -2.5, 1e300, 5e-324, -1e-300]
-)
+SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.5, 2.5, -2.5, 1e300, 5e-324, -1e-300])
 #: Where a finite difference would step over an edge, or the library's own meaning has no derivative.
 EDGES = {
     "floor",
@@ -56,9 +54,7 @@ def _row(op):
                     low, high = CLIPPED[place]
                 types[len(arrays)] = [1 if n == 1 else None for n in shape]
                 group.append(len(arrays))
-                arrays.append(
-                    floats(*shape, low=low + 0.01 * place, high=high - 0.013 * place, dtype=dtype)
-                )
+                arrays.append(floats(*shape, low=low + 0.01 * place, high=high - 0.013 * place, dtype=dtype))
             kinds.append(group)
 
     def build(*variables):
@@ -103,9 +99,7 @@ def _discrete(op):
     count = len(op.arguments)
     dtypes = ("bool", "int8", "uint8", "int16", "int32", "int64", "uint64", "float32")
     values = {"bool": bools(5), "float32": singles(5)}
-    arrays = [
-        values.get(d, integers(5, low=0 if d[0] == "u" else -3, high=4, dtype=d)) for d in dtypes
-    ]
+    arrays = [values.get(d, integers(5, low=0 if d[0] == "u" else -3, high=4, dtype=d)) for d in dtypes]
     second = [np.roll(array, 2) for array in arrays]
     third = [np.roll(array, 3) for array in arrays]
     columns = [arrays, second, third][:count]
@@ -242,9 +236,7 @@ SAMPLES += [
         (floats(7, 9),),
         ulps=64,
     ),
-    Sample(
-        "float32 beside float64", lambda x, y: x * y + x, (singles(3, 4), floats(3, 4)), ulps=64
-    ),
+    Sample("float32 beside float64", lambda x, y: x * y + x, (singles(3, 4), floats(3, 4)), ulps=64),
     Sample(
         "ties of maximum, minimum, clip and abs",
         lambda x, y: [T.maximum(x, y), T.minimum(x, y), T.clip(x, y, 1.0), abs(x - y)],

@@ -74,13 +74,9 @@ SAMPLES += [
 SAMPLES += [
     Sample(
         f"{name} of integers and bools",
-        lambda *x, f=name: (
-            [getattr(T, f)(each, axis=1) for each in x] + [getattr(T, f)(each) for each in x]
-        ),
+        lambda *x, f=name: [getattr(T, f)(each, axis=1) for each in x] + [getattr(T, f)(each) for each in x],
         tuple(
-            bools(3, 4)
-            if d == "bool"
-            else integers(3, 4, low=0 if d[0] == "u" else -3, high=4, dtype=d)
+            bools(3, 4) if d == "bool" else integers(3, 4, low=0 if d[0] == "u" else -3, high=4, dtype=d)
             for d in _DTYPES
         ),
         order=0,
@@ -91,9 +87,7 @@ SAMPLES += [
 SAMPLES += [
     Sample(
         f"{name} over axes",
-        lambda x, y, z, f=name: [
-            getattr(T, f)(v, axis=axis) for v in (x, y, z) for axis in (None, 0, 1)
-        ],
+        lambda x, y, z, f=name: [getattr(T, f)(v, axis=axis) for v in (x, y, z) for axis in (None, 0, 1)],
         (floats(4, 6), _SPECIAL, integers(3, 7, high=3)),
         order=0,
         smooth=False,
@@ -160,9 +154,7 @@ SAMPLES += [
         (_CUBE,),
         ulps=64,
     ),
-    Sample(
-        "a long sum", lambda x: [T.sum(x), T.sum(T.sqr(x)), T.mean(x)], (floats(5000),), ulps=256
-    ),
+    Sample("a long sum", lambda x: [T.sum(x), T.sum(T.sqr(x)), T.mean(x)], (floats(5000),), ulps=256),
     Sample(
         "norms",
         lambda x: [x.norm(1), x.norm(2), x.norm(3, axis=0)],

@@ -39,9 +39,7 @@ class Sample:
     def variables(self):
         """A variable for each array."""
         return [
-            TensorType(array.dtype, shape=self.types.get(position, [None] * array.ndim))(
-                f"x{position}"
-            )
+            TensorType(array.dtype, shape=self.types.get(position, [None] * array.ndim))(f"x{position}")
             for position, array in enumerate(self.arrays)
         ]
 

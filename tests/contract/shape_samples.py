@@ -27,9 +27,7 @@ SAMPLES = [
         (floats(1, 5), floats(5)),
         types={0: (1, None)},
     ),
-    Sample(
-        "scalars with axes", lambda x: [x.dimshuffle("x"), x.dimshuffle("x", "x") * 2], (floats(),)
-    ),
+    Sample("scalars with axes", lambda x: [x.dimshuffle("x"), x.dimshuffle("x", "x") * 2], (floats(),)),
     Sample(
         "reshape",
         lambda x: [

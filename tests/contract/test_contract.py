@@ -82,18 +82,14 @@ class Case:
 
     def differentiate(self, floats):
         random = self.sample.generator()
-        known = symnet.function(self.inputs, floats, mode="reference", on_unused_input="ignore")(
-            *self.arrays
-        )
+        known = symnet.function(self.inputs, floats, mode="reference", on_unused_input="ignore")(*self.arrays)
         weights = [self.extra(value.shape, value.dtype, random) for value in known]
         self.cost = weighted_sum(floats, weights)
         self.gradients = T.grad(self.cost, self.wrt, disconnected_inputs="ignore")
         self.outputs += self.gradients
         if self.sample.order > 1:
             directions = [
-                self.extra(x.shape, x.dtype, random)
-                for x in self.sample.arrays
-                if x.dtype in FLOATS
+                self.extra(x.shape, x.dtype, random) for x in self.sample.arrays if x.dtype in FLOATS
             ]
             projected = weighted_sum(self.gradients, directions)
             self.outputs += T.grad(projected, self.wrt, disconnected_inputs="ignore")
@@ -139,8 +135,7 @@ def check(case, mode):
             widest = max(widest, 2.0**29 * case.sample.ulps)
         assert_agree(mine, its, widest, f"{what} {place}: {variable}")
         assert variable.type.shape == tuple(
-            None if n is None else length
-            for n, length in zip(variable.type.shape, mine.shape, strict=True)
+            None if n is None else length for n, length in zip(variable.type.shape, mine.shape, strict=True)
         ), f"{variable.type} has a value of shape {mine.shape}"
     return wanted
 
@@ -169,9 +164,7 @@ def check_difference(case, wanted):
 def check_pickled(case):
     """The graph comes back from a pickle, and means the same."""
     inputs, values = pickle.loads(pickle.dumps((case.inputs, case.values)))
-    again = symnet.function(inputs, values, mode="reference", on_unused_input="ignore")(
-        *case.arrays
-    )
+    again = symnet.function(inputs, values, mode="reference", on_unused_input="ignore")(*case.arrays)
     first = case.function("reference", case.values)(*case.arrays)
     for mine, its in zip(again, first, strict=True):
         np.testing.assert_array_equal(mine, its)
@@ -220,9 +213,7 @@ def test_numba_means_the_same(sample):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "sample", **by_name([each for each in SAMPLES if each.name not in BY_NUMBA])
-)
+@pytest.mark.parametrize("sample", **by_name([each for each in SAMPLES if each.name not in BY_NUMBA]))
 def test_all_by_numba(sample):
     with symnet.config.override(backend="numba"):
         check(Case(sample), AS_WRITTEN)

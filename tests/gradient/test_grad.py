@@ -87,9 +87,10 @@ def test_known_gradients(mode):
     x = T.dvector("x")
     hidden = x * 3
     for known in ({hidden: T.constant(POINT)}, [(hidden, T.constant(POINT))]):
-        assert value_of(symnet.grad(None, x, known_grads=known), mode, (x, POINT)).tolist() == (
-            3 * POINT
-        ).tolist()
+        assert (
+            value_of(symnet.grad(None, x, known_grads=known), mode, (x, POINT)).tolist()
+            == (3 * POINT).tolist()
+        )
     cost = T.sum(hidden**2)
     replaced = symnet.grad(cost, x, known_grads={hidden: T.ones_like(hidden)})
     assert value_of(replaced, mode, (x, POINT)).tolist() == [3, 3, 3]

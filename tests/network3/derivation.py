@@ -37,9 +37,7 @@ def convolve(x, w):
     flipped = w[:, :, ::-1, ::-1]
     out = np.zeros((len(x), filters, out_height, out_width), x.dtype)
     for c, i, j in np.ndindex(channels, height, width):
-        out += (
-            flipped[:, c, i, j, None, None] * x[:, None, c, i : i + out_height, j : j + out_width]
-        )
+        out += flipped[:, c, i, j, None, None] * x[:, None, c, i : i + out_height, j : j + out_width]
     return out
 
 
@@ -185,9 +183,7 @@ class Network:
             x = layer.training_output(x, mask)
         self.log_p = log_softmax(x)
         squares = sum((layer.params[0] ** 2).sum() for layer in self.layers)
-        return (
-            -self.log_p[np.arange(len(y)), y].mean() + self.dtype(lmbda / (2 * batches)) * squares
-        )
+        return -self.log_p[np.arange(len(y)), y].mean() + self.dtype(lmbda / (2 * batches)) * squares
 
     def gradients(self, x, y, masks=None, lmbda=0.0, batches=1):
         """The cost and its gradients by `params`, in their order."""

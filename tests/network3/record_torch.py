@@ -134,9 +134,7 @@ def record():
     torch.set_num_threads(1)
     networks = {}
     for name in twenty_steps.NETWORKS:
-        of_dtype = {
-            dtype: twenty_steps_of(name, getattr(torch, dtype)) for dtype in ("float64", "float32")
-        }
+        of_dtype = {dtype: twenty_steps_of(name, getattr(torch, dtype)) for dtype in ("float64", "float32")}
         params = []
         for index, first in enumerate(twenty_steps.first_params(name)):
             where = positions(first, of_dtype["float64"][0][index])

@@ -70,90 +70,110 @@ def check(net, printed, epochs=EPOCHS, chance=0.1):
 
 def test_shallow(data, capsys):
     training_data, validation_data, test_data = data
-    net = Network([
-        FullyConnectedLayer(n_in=784, n_out=100),
-        SoftmaxLayer(n_in=100, n_out=10)], mini_batch_size)
-    net.SGD(training_data, 3, mini_batch_size, 0.1,
-            validation_data, test_data)
+    net = Network(
+        [FullyConnectedLayer(n_in=784, n_out=100), SoftmaxLayer(n_in=100, n_out=10)], mini_batch_size
+    )
+    net.SGD(training_data, 3, mini_batch_size, 0.1, validation_data, test_data)
     check(net, capsys.readouterr().out, epochs=3, chance=0.6)
 
 
 def test_basic_conv(data, capsys):
     training_data, validation_data, test_data = data
-    net = Network([
-        ConvPoolLayer(image_shape=(mini_batch_size, 1, 28, 28),
-                      filter_shape=(20, 1, 5, 5),
-                      poolsize=(2, 2)),
-        FullyConnectedLayer(n_in=20*12*12, n_out=100),
-        SoftmaxLayer(n_in=100, n_out=10)], mini_batch_size)
-    net.SGD(training_data, EPOCHS, mini_batch_size, 0.1,
-            validation_data, test_data)
+    net = Network(
+        [
+            ConvPoolLayer(
+                image_shape=(mini_batch_size, 1, 28, 28), filter_shape=(20, 1, 5, 5), poolsize=(2, 2)
+            ),
+            FullyConnectedLayer(n_in=20 * 12 * 12, n_out=100),
+            SoftmaxLayer(n_in=100, n_out=10),
+        ],
+        mini_batch_size,
+    )
+    net.SGD(training_data, EPOCHS, mini_batch_size, 0.1, validation_data, test_data)
     check(net, capsys.readouterr().out)
 
 
 def test_dbl_conv(data, capsys):
     training_data, validation_data, test_data = data
-    net = Network([
-        ConvPoolLayer(image_shape=(mini_batch_size, 1, 28, 28),
-                      filter_shape=(20, 1, 5, 5),
-                      poolsize=(2, 2)),
-        ConvPoolLayer(image_shape=(mini_batch_size, 20, 12, 12),
-                      filter_shape=(40, 20, 5, 5),
-                      poolsize=(2, 2)),
-        FullyConnectedLayer(n_in=40*4*4, n_out=100),
-        SoftmaxLayer(n_in=100, n_out=10)], mini_batch_size)
-    net.SGD(training_data, EPOCHS, mini_batch_size, 0.1,
-            validation_data, test_data)
+    net = Network(
+        [
+            ConvPoolLayer(
+                image_shape=(mini_batch_size, 1, 28, 28), filter_shape=(20, 1, 5, 5), poolsize=(2, 2)
+            ),
+            ConvPoolLayer(
+                image_shape=(mini_batch_size, 20, 12, 12), filter_shape=(40, 20, 5, 5), poolsize=(2, 2)
+            ),
+            FullyConnectedLayer(n_in=40 * 4 * 4, n_out=100),
+            SoftmaxLayer(n_in=100, n_out=10),
+        ],
+        mini_batch_size,
+    )
+    net.SGD(training_data, EPOCHS, mini_batch_size, 0.1, validation_data, test_data)
     check(net, capsys.readouterr().out, chance=0.05)
 
 
 def test_relu(data, capsys):
     training_data, validation_data, test_data = data
-    net = Network([
-        ConvPoolLayer(image_shape=(mini_batch_size, 1, 28, 28),
-                      filter_shape=(20, 1, 5, 5),
-                      poolsize=(2, 2),
-                      activation_fn=ReLU),
-        ConvPoolLayer(image_shape=(mini_batch_size, 20, 12, 12),
-                      filter_shape=(40, 20, 5, 5),
-                      poolsize=(2, 2),
-                      activation_fn=ReLU),
-        FullyConnectedLayer(n_in=40*4*4, n_out=100, activation_fn=ReLU),
-        SoftmaxLayer(n_in=100, n_out=10)], mini_batch_size)
-    net.SGD(training_data, EPOCHS, mini_batch_size, 0.03,
-            validation_data, test_data, lmbda=0.1)
+    net = Network(
+        [
+            ConvPoolLayer(
+                image_shape=(mini_batch_size, 1, 28, 28),
+                filter_shape=(20, 1, 5, 5),
+                poolsize=(2, 2),
+                activation_fn=ReLU,
+            ),
+            ConvPoolLayer(
+                image_shape=(mini_batch_size, 20, 12, 12),
+                filter_shape=(40, 20, 5, 5),
+                poolsize=(2, 2),
+                activation_fn=ReLU,
+            ),
+            FullyConnectedLayer(n_in=40 * 4 * 4, n_out=100, activation_fn=ReLU),
+            SoftmaxLayer(n_in=100, n_out=10),
+        ],
+        mini_batch_size,
+    )
+    net.SGD(training_data, EPOCHS, mini_batch_size, 0.03, validation_data, test_data, lmbda=0.1)
     check(net, capsys.readouterr().out, chance=0.4)
 
 
 def test_dropout(data, capsys):
     expanded_training_data, validation_data, test_data = data
-    net = Network([
-        ConvPoolLayer(image_shape=(mini_batch_size, 1, 28, 28),
-                      filter_shape=(20, 1, 5, 5),
-                      poolsize=(2, 2),
-                      activation_fn=ReLU),
-        ConvPoolLayer(image_shape=(mini_batch_size, 20, 12, 12),
-                      filter_shape=(40, 20, 5, 5),
-                      poolsize=(2, 2),
-                      activation_fn=ReLU),
-        FullyConnectedLayer(
-            n_in=40*4*4, n_out=1000, activation_fn=ReLU, p_dropout=0.5),
-        FullyConnectedLayer(
-            n_in=1000, n_out=1000, activation_fn=ReLU, p_dropout=0.5),
-        SoftmaxLayer(n_in=1000, n_out=10, p_dropout=0.5)],
-        mini_batch_size)
-    net.SGD(expanded_training_data, EPOCHS, mini_batch_size, 0.03,
-            validation_data, test_data)
+    net = Network(
+        [
+            ConvPoolLayer(
+                image_shape=(mini_batch_size, 1, 28, 28),
+                filter_shape=(20, 1, 5, 5),
+                poolsize=(2, 2),
+                activation_fn=ReLU,
+            ),
+            ConvPoolLayer(
+                image_shape=(mini_batch_size, 20, 12, 12),
+                filter_shape=(40, 20, 5, 5),
+                poolsize=(2, 2),
+                activation_fn=ReLU,
+            ),
+            FullyConnectedLayer(n_in=40 * 4 * 4, n_out=1000, activation_fn=ReLU, p_dropout=0.5),
+            FullyConnectedLayer(n_in=1000, n_out=1000, activation_fn=ReLU, p_dropout=0.5),
+            SoftmaxLayer(n_in=1000, n_out=10, p_dropout=0.5),
+        ],
+        mini_batch_size,
+    )
+    net.SGD(expanded_training_data, EPOCHS, mini_batch_size, 0.03, validation_data, test_data)
     # Half of the signals dropped in three layers, this one learns little in its first steps.
     check(net, capsys.readouterr().out, chance=0.05)
 
 
 def test_tanh_and_sigmoid_activations_of_the_exercises(data, capsys):
     training_data, validation_data, test_data = data
-    net = Network([
-        FullyConnectedLayer(784, 30, activation_fn=network3.tanh),
-        FullyConnectedLayer(30, 30, activation_fn=sigmoid),
-        SoftmaxLayer(30, 10)], mini_batch_size)
+    net = Network(
+        [
+            FullyConnectedLayer(784, 30, activation_fn=network3.tanh),
+            FullyConnectedLayer(30, 30, activation_fn=sigmoid),
+            SoftmaxLayer(30, 10),
+        ],
+        mini_batch_size,
+    )
     net.SGD(training_data, EPOCHS, mini_batch_size, 0.1, validation_data, test_data)
     check(net, capsys.readouterr().out)
 
@@ -162,19 +182,22 @@ def test_an_ensemble_votes_as_the_books_experiments_do(data):
     training_data, validation_data, test_data = data
     nets = []
     for _ in range(2):
-        net = Network([
-            FullyConnectedLayer(n_in=784, n_out=30),
-            SoftmaxLayer(n_in=30, n_out=10)], mini_batch_size)
+        net = Network(
+            [FullyConnectedLayer(n_in=784, n_out=30), SoftmaxLayer(n_in=30, n_out=10)], mini_batch_size
+        )
         net.SGD(training_data, 1, mini_batch_size, 0.5, validation_data, test_data)
         nets.append(net)
     test_x, test_y = test_data
     for net in nets:
         i = T.lscalar()
         net.test_mb_predictions = symnet.function(
-            [i], net.layers[-1].y_out,
-            givens={net.x: test_x[i*net.mini_batch_size: (i+1)*net.mini_batch_size]})
-        net.test_predictions = list(np.concatenate(
-            [net.test_mb_predictions(i) for i in range(TEST // mini_batch_size)]))
+            [i],
+            net.layers[-1].y_out,
+            givens={net.x: test_x[i * net.mini_batch_size : (i + 1) * net.mini_batch_size]},
+        )
+        net.test_predictions = list(
+            np.concatenate([net.test_mb_predictions(i) for i in range(TEST // mini_batch_size)])
+        )
     votes = zip(*[net.test_predictions for net in nets], strict=True)
     chosen = [Counter(vote).most_common(1)[0][0] for vote in votes]
     labels = test_y.eval()

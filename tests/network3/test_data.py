@@ -41,11 +41,7 @@ def assert_same_sets(found, expected):
 
 
 def idx_bytes(array):
-    return (
-        bytes((0, 0, 8, array.ndim))
-        + struct.pack(f">{array.ndim}I", *array.shape)
-        + array.tobytes()
-    )
+    return bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 def idx_arrays(training=10_006, test=5):
@@ -166,9 +162,7 @@ class Asks:
 def test_pickle_that_asks_for_more_is_refused(tmp_path, monkeypatch, asked, name, protocol):
     monkeypatch.chdir(tmp_path)
     path = write_pickle(tmp_path / "mnist.pkl.gz", (asked, small_sets()), protocol)
-    with pytest.raises(
-        DataError, match=rf"asks for \S+\.{name}\b[\s\S]*nothing of this one was run"
-    ):
+    with pytest.raises(DataError, match=rf"asks for \S+\.{name}\b[\s\S]*nothing of this one was run"):
         load_data(path)
     assert os.listdir(tmp_path) == ["mnist.pkl.gz"]
 

@@ -65,8 +65,7 @@ def mirror(monkeypatch):
 
 CONTENT = {"one.gz": b"first " * 100, "two.gz": b"second " * 50}
 FACTS = {
-    name: FileFacts(len(content), hashlib.sha256(content).hexdigest())
-    for name, content in CONTENT.items()
+    name: FileFacts(len(content), hashlib.sha256(content).hexdigest()) for name, content in CONTENT.items()
 }
 PACKED = {name: gzip.compress(content) for name, content in CONTENT.items()}
 

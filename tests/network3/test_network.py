@@ -125,9 +125,7 @@ def test_size():
             "layer 1 does not fit.*layer 0: FullyConn.*given: layer 1 takes 30.*expected: 100",
         ),
         (
-            lambda: Network(
-                [ConvPoolLayer((20, 1, 5, 5), (10, 1, 28, 28)), SoftmaxLayer(784, 10)], 10
-            ),
+            lambda: Network([ConvPoolLayer((20, 1, 5, 5), (10, 1, 28, 28)), SoftmaxLayer(784, 10)], 10),
             "given: layer 1 takes 784.*expected: 2880, which layer 0 gives",
         ),
         (

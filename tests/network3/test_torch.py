@@ -47,8 +47,7 @@ def assert_recorded(name, floatX, params, costs):
 def convolutions(*filters):
     images = [(BATCH, 1, 28, 28), (BATCH, 20, 12, 12)]
     return [
-        ConvPoolLayer(shape, image, activation_fn=ReLU)
-        for shape, image in zip(filters, images, strict=True)
+        ConvPoolLayer(shape, image, activation_fn=ReLU) for shape, image in zip(filters, images, strict=True)
     ]
 
 

@@ -58,9 +58,7 @@ def masks():
     """For each layer that drops, zeros and ones: float64 (STEPS * BATCH, values that come in)."""
     random = np.random.RandomState(21)
     kept = 1 - P_DROPOUT
-    return [
-        (random.random_sample((STEPS * BATCH, size)) < kept).astype(np.float64) for size in MASKED
-    ]
+    return [(random.random_sample((STEPS * BATCH, size)) < kept).astype(np.float64) for size in MASKED]
 
 
 def rows(step):

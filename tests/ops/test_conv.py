@@ -38,9 +38,7 @@ def direct(images: Any, filters: Any, op: Conv2d) -> Any:
     (top, bottom), (left, right) = padding(op, filters.shape[2:])
     padded = np.pad(images, [(0, 0), (0, 0), (top, bottom), (left, right)])
     reach = [(k - 1) * d + 1 for k, d in zip((rows, columns), op.filter_dilation, strict=True)]
-    lengths = [
-        max((padded.shape[2 + axis] - reach[axis]) // op.subsample[axis] + 1, 0) for axis in (0, 1)
-    ]
+    lengths = [max((padded.shape[2 + axis] - reach[axis]) // op.subsample[axis] + 1, 0) for axis in (0, 1)]
     result = np.zeros((batch, out_channels, *lengths), images.dtype)
     for n, o, y, x in itertools.product(*map(range, result.shape)):
         group = o // (out_channels // op.groups)

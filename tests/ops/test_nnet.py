@@ -172,9 +172,7 @@ def test_binary_crossentropy() -> None:
         nnet.sigmoid_binary_crossentropy(x, t), {x: scipy.special.logit(probabilities), t: targets}
     )
     np.testing.assert_allclose(from_scores, expected)
-    far = evaluate(
-        nnet.sigmoid_binary_crossentropy(x, t), {x: [[800.0, -800.0]] * 2, t: [[1, 0], [0, 1]]}
-    )
+    far = evaluate(nnet.sigmoid_binary_crossentropy(x, t), {x: [[800.0, -800.0]] * 2, t: [[1, 0], [0, 1]]})
     np.testing.assert_array_equal(far, [[0, 0], [800, 800]])
     check_gradient(nnet.sigmoid_binary_crossentropy, probabilities, targets)
 
@@ -182,9 +180,7 @@ def test_binary_crossentropy() -> None:
 def test_crossentropy_softmax_names() -> None:
     x, b, y = tensor(2), tensor(1), tensor(1, "int32")
     given = {x: ROWS, b: np.arange(5.0), y: [0, 1, 2, 3]}
-    loss, probabilities, best = evaluate(
-        nnet.crossentropy_softmax_argmax_1hot_with_bias(x, b, y), given
-    )
+    loss, probabilities, best = evaluate(nnet.crossentropy_softmax_argmax_1hot_with_bias(x, b, y), given)
     expected = scipy.special.log_softmax(ROWS + np.arange(5.0), axis=1)
     np.testing.assert_allclose(loss, -expected[np.arange(4), np.arange(4)])
     np.testing.assert_allclose(probabilities, np.exp(expected))
@@ -225,9 +221,7 @@ def test_batch_normalization(axes: Any) -> None:
     center, variance = values.mean(over, keepdims=True), values.var(over, keepdims=True)
     expected = (values - center) / np.sqrt(variance + 1e-4) * spread[0] + spread[1]
     np.testing.assert_allclose(out, expected)
-    tested = evaluate(
-        batch_normalization_test(x, *parameters, axes), given | {parameters[2]: mean}
-    )
+    tested = evaluate(batch_normalization_test(x, *parameters, axes), given | {parameters[2]: mean})
     expected = (values - center) / np.sqrt(np.expand_dims(old_variance, over) + 1e-4)
     np.testing.assert_allclose(tested, expected * spread[0] + spread[1])
     plain = evaluate(batch_normalization(x, 2.0, 1.0, 0.5, 4.0), {x: values})

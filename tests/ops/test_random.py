@@ -218,8 +218,7 @@ def test_ranges_and_moments() -> None:
 
 def test_dropout_masks_of_equal_streams_are_equal() -> None:
     masks = [
-        run(cast(RandomStreams(684).binomial(n=1, p=0.5, size=(10, 100)), "float32"))()
-        for _ in range(2)
+        run(cast(RandomStreams(684).binomial(n=1, p=0.5, size=(10, 100)), "float32"))() for _ in range(2)
     ]
     np.testing.assert_array_equal(*masks)
     assert set(masks[0].ravel()) == {0, 1} and 0.45 < masks[0].mean() < 0.55
@@ -280,9 +279,7 @@ def test_multinomial() -> None:
 
 def test_mrg_has_the_same_streams() -> None:
     plain, mrg = RandomStreams(12345), MRG_RandomStreams()
-    np.testing.assert_array_equal(
-        run(plain.uniform((3,)))(), run(mrg.uniform((3,), nstreams=1024))()
-    )
+    np.testing.assert_array_equal(run(plain.uniform((3,)))(), run(mrg.uniform((3,), nstreams=1024))())
     np.testing.assert_array_equal(mrg.rstate, [12345, 1])
 
 

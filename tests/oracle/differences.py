@@ -59,9 +59,7 @@ for name in (
     "pool_2d(x, (2, 2), pad=(1, 1), ignore_border=True, mode='average_exc_pad')",
     "pool_2d(x, (3, 3), stride=(2, 2), pad=(1, 2), ignore_border=True, mode='average_exc_pad')",
 ):
-    differs(
-        name, "Theano has no gradient of this mode with padding", gradients={"x": {"works": True}}
-    )
+    differs(name, "Theano has no gradient of this mode with padding", gradients={"x": {"works": True}})
 differs(
     "repeat of each by its own count",
     "Theano has no gradient for counts that differ",
@@ -84,9 +82,7 @@ for floatX in ("float32", "float64"):
 
 differs("index by a string", "Theano recurses until the stack is full", error="TypeError")
 differs("None for a vector", "Theano takes None for any input and fails later", error="TypeError")
-differs(
-    "cast to nonsense", "an unknown dtype is a wrong argument, not a missing key", error="TypeError"
-)
+differs("cast to nonsense", "an unknown dtype is a wrong argument, not a missing key", error="TypeError")
 
 differs(
     "index by arrays of lengths that differ",

@@ -161,4 +161,3 @@ case("cast to nonsense", "T.cast(x, 'nonsense')", x=floats(3))
 case("zeros_like and ones_like", "T.zeros_like(x) + T.ones_like(x) * 2", wrt=NONE, x=floats(2, 3))
 case("ones_like times x", "T.ones_like(x) * x", x=floats(2, 3))
 case("fill", "T.fill(x, s)", wrt=["s"], x=floats(2, 3), s=floats())
-

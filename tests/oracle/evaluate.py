@@ -72,9 +72,7 @@ def plain(value):
         return value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise TypeError(
-        f"an expression gave a {type(value).__name__}, which has no form in the recording"
-    )
+    raise TypeError(f"an expression gave a {type(value).__name__}, which has no form in the recording")
 
 
 def numbers(array):

@@ -9,9 +9,8 @@ import os
 import sys
 import warnings
 
-os.environ["THEANO_FLAGS"] = (
-    "floatX=float64,device=cpu,optimizer=None,linker=py,mode=Mode,"
-    + os.environ.get("THEANO_FLAGS", "")
+os.environ["THEANO_FLAGS"] = "floatX=float64,device=cpu,optimizer=None,linker=py,mode=Mode," + os.environ.get(
+    "THEANO_FLAGS", ""
 )
 
 import theano

@@ -98,4 +98,3 @@ case(
     " T.nnet.categorical_crossentropy(T.matrix(), T.ivector()), T.nnet.categorical_crossentropy(T.matrix(), T.matrix()),"
     " T.matrix() > 0, T.matrix().norm(2), T.tensor3().mean(axis=(0, 2))]]",
 )
-

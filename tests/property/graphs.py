@@ -65,9 +65,7 @@ class Graph:
         return np.asarray(found, dtype)
 
     def add_input(self):
-        shape = tuple(
-            self.pick([*self.lengths, 1]) for _ in range(self.pick((0, 1, 1, 2, 2, 2, 3)))
-        )
+        shape = tuple(self.pick([*self.lengths, 1]) for _ in range(self.pick((0, 1, 1, 2, 2, 2, 3))))
         dtype = self.pick(DTYPES)
         value = self.array(shape, dtype)
         axes = [self.pick((None, None, n) if n == 1 else (None, None, None, n)) for n in shape]
@@ -245,9 +243,7 @@ def _binary(graph, x):
 
 def _switch(graph, x):
     condition = graph.pick(graph.pool)
-    return T.switch(
-        condition > 0 if condition.dtype != "bool" else condition, x, graph.pick(graph.pool)
-    )
+    return T.switch(condition > 0 if condition.dtype != "bool" else condition, x, graph.pick(graph.pool))
 
 
 def _clip(graph, x):
@@ -306,9 +302,7 @@ def _items(graph, x):
     items = []
     for length in graph.shape(x):
         if length and graph.integer(0, 3) == 0:
-            items.append(
-                graph.add_index(length) if graph.flag() else graph.integer(-length, length - 1)
-            )
+            items.append(graph.add_index(length) if graph.flag() else graph.integer(-length, length - 1))
         else:
             step = graph.pick((None, None, 1, 2, -1, -2, 3))
             items.append(slice(_bound(graph, length), _bound(graph, length), step))

@@ -18,16 +18,12 @@ from symnet.errors import SymnetError
 from .graphs import STEPS, build, gathers_nothing
 
 MODES = {"rewritten": None, "as written": Mode("default", optimizer=None)}
-bounded = settings(
-    deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
+bounded = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 
 
 def assert_same(found, wanted, outputs):
     for mine, its, variable in zip(found, wanted, outputs, strict=True):
-        assert mine.dtype == its.dtype and mine.shape == its.shape, (
-            f"{variable}: {mine!r}, not {its!r}"
-        )
+        assert mine.dtype == its.dtype and mine.shape == its.shape, f"{variable}: {mine!r}, not {its!r}"
         np.testing.assert_array_equal(mine, its, err_msg=str(variable))
 
 

@@ -41,9 +41,7 @@ def contraction_units(contraction: Contraction, machine: Machine) -> int | None:
     return plan_contraction(contraction, machine).units
 
 
-def emit_contraction(
-    module: ir.Module, name: str, contraction: Contraction, machine: Machine
-) -> ir.Function:
+def emit_contraction(module: ir.Module, name: str, contraction: Contraction, machine: Machine) -> ir.Function:
     """Add function `name` to `module`: `void(T* A, T* B, T* C, ..., i64 parameters..., i64 first, i64 last)`.
 
     The arrays that the epilogue reads follow C, and the run-time parameters in the order of

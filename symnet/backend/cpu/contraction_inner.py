@@ -69,9 +69,7 @@ class InnerPlans(Model):
         """Lanes issued for each lane that counts, over the whole extent of the last block."""
         last, size = blocks[-1]
         near = math.prod(size for _, size in blocks[:-1])
-        issued = sum(
-            -(-near * taken // self.lanes) * times for taken, times in segments(last.extent, size)
-        )
+        issued = sum(-(-near * taken // self.lanes) * times for taken, times in segments(last.extent, size))
         return issued * self.lanes / (near * count(last))
 
     def _nested_columns(self) -> Iterator[Blocks]:

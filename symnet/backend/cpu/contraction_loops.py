@@ -102,9 +102,7 @@ def remainder_sizes(loop: Loop, lanes: int) -> list[int]:
     return sorted({size for size in (loop.size, 4, 1) if size <= loop.size}, reverse=True)
 
 
-def turning(
-    row_offsets: Sequence[int], runs_of_a_row: int, lanes: int, width: int
-) -> tuple[bool, float]:
+def turning(row_offsets: Sequence[int], runs_of_a_row: int, lanes: int, width: int) -> tuple[bool, float]:
     """Whether a tile is turned before it is stored, so that its rows become lanes; and the cycles.
 
     `row_offsets` are the rows' places in C, `runs_of_a_row` how many stretches of C the `lanes` of one

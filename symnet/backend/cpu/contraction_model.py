@@ -88,9 +88,7 @@ def runs_per_vector(sizes: Sequence[int], strides: Sequence[int], width: int) ->
     if len(sizes) == 1:
         loads = vectors if strides[0] == 1 else lanes
         return loads, loads - vectors
-    offsets = [
-        lane[0] for lane in lane_offsets([(n, (s,)) for n, s in zip(sizes, strides, strict=True)])
-    ]
+    offsets = [lane[0] for lane in lane_offsets([(n, (s,)) for n, s in zip(sizes, strides, strict=True)])]
     loads = sum(len(runs(offsets[i : i + width])) for i in range(0, lanes, width))
     return loads, loads - vectors
 
@@ -146,9 +144,7 @@ class Model:
 
         summed = [d for d in dimensions if d.c == 0]
         kept = [d for d in dimensions if d.c != 0]
-        self.contracted = sorted(
-            summed, key=lambda d: -max(abs(strides[d.name][0]), abs(strides[d.name][1]))
-        )
+        self.contracted = sorted(summed, key=lambda d: -max(abs(strides[d.name][0]), abs(strides[d.name][1])))
         self.rows = far_first((d for d in kept if d.a != 0 and d.b == 0), 2)
         self.columns = far_first((d for d in kept if d.a == 0 and d.b != 0), 2)
         self.batch = far_first((d for d in kept if (d.a == 0) == (d.b == 0)), 2)

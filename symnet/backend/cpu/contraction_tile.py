@@ -208,9 +208,7 @@ class TileEmitter:
         sums: list[ir.Value],
         cost: int,
         copies: int,
-        step: Callable[
-            [ir.Value, ir.Value, tuple[Count, Count], list[ir.Value], int], list[ir.Value]
-        ],
+        step: Callable[[ir.Value, ir.Value, tuple[Count, Count], list[ir.Value], int], list[ir.Value]],
     ) -> list[ir.Value]:
         """Loops over contracted indices with `step` inside, the accumulators carried along.
 
@@ -242,9 +240,7 @@ class TileEmitter:
             extent, (a_stride, b_stride) = nested[depth]
             literal = isinstance(a_stride, int) and isinstance(b_stride, int)
 
-            def written_out(
-                count: int, a: ir.Value, b: ir.Value, sums: list[ir.Value]
-            ) -> list[ir.Value]:
+            def written_out(count: int, a: ir.Value, b: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
                 for i in range(count):
                     moved = (
                         vectors.add(offsets[0], vectors.multiply(i, a_stride)),
@@ -466,15 +462,10 @@ class _VectorPasses:
     def _lanes(self, taken: int) -> list[tuple[int, ...]]:
         sizes = [*self.blocks[:-1], (self.last, taken)]
         return lane_offsets(
-            [
-                (size, tuple(self.emitter._literal(name, array) for array in (0, 1)))
-                for name, size in sizes
-            ]
+            [(size, tuple(self.emitter._literal(name, array) for array in (0, 1))) for name, size in sizes]
         )
 
-    def _load(
-        self, pointer: ir.Value, offset: int, lanes: list[int], mask: ir.Value | None
-    ) -> ir.Value:
+    def _load(self, pointer: ir.Value, offset: int, lanes: list[int], mask: ir.Value | None) -> ir.Value:
         vectors, width = self.emitter.emit_vectors, self.emitter.width
         if mask is not None:
             return vectors.masked_load(pointer, offset + lanes[0], mask, vectors.zero(width))

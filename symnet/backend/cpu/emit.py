@@ -48,9 +48,7 @@ _BYTE = ir.IntType(8)
 _POINTER = ir.PointerType()
 
 
-def emit_kernels(
-    nests: ir.Module, contractions: ir.Module, program: Program, machine: Machine
-) -> None:
+def emit_kernels(nests: ir.Module, contractions: ir.Module, program: Program, machine: Machine) -> None:
     """Print every kernel of a program: loop nests into one module, contractions into the other.
 
     Contractions are written in the vectors and registers that they use: passes over them would only

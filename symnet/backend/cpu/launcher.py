@@ -47,6 +47,7 @@ FUNCTIONS = (
 FLOAT32_EVERYWHERE = "float32_everywhere"
 OBJECTS: dict[str, Any] = {"array": np.ndarray, "int": int, "float": float, "wake": wake}
 
+
 class _Definition(ctypes.Structure):
     """A builtin function's PyMethodDef."""
 

@@ -109,9 +109,7 @@ def _cache_sizes(folder: Path) -> dict[int, int]:
     sizes: dict[int, int] = {}
     for entry in sorted(folder.glob("index*")):
         try:
-            kind, level, size = (
-                (entry / part).read_text().strip() for part in ("type", "level", "size")
-            )
+            kind, level, size = ((entry / part).read_text().strip() for part in ("type", "level", "size"))
         except OSError:
             continue
         matched = re.fullmatch(r"(\d+)([KMG]?)", size)

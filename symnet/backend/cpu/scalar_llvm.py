@@ -230,18 +230,13 @@ class ScalarPrinter:
                 return value >= 0
             case Name(name=name):
                 return name in self.nonnegative
-            case Call(
-                function="add" | "floordiv" | "mod" | "maximum" | "minimum", arguments=arguments
-            ):
+            case Call(function="add" | "floordiv" | "mod" | "maximum" | "minimum", arguments=arguments):
                 return all(self._is_nonnegative(argument) for argument in arguments)
             case Call(function="mul", arguments=arguments):
                 bounded = self._wrap or any(
-                    isinstance(argument, Literal) and argument.value < 2**15
-                    for argument in arguments
+                    isinstance(argument, Literal) and argument.value < 2**15 for argument in arguments
                 )
-                return bool(bounded) and all(
-                    self._is_nonnegative(argument) for argument in arguments
-                )
+                return bool(bounded) and all(self._is_nonnegative(argument) for argument in arguments)
         return False
 
     # --- conversions ---------------------------------------------------------------------------
@@ -313,9 +308,7 @@ class ScalarPrinter:
                 # nsz: of two zeros either may come out, as from NumPy; it saves half the
                 # instructions.
                 name = f"llvm.{function}.{_SUFFIX[dtype]}"
-                return builder.call(
-                    self._external(name, kind, [kind, kind]), values, fastmath=("nsz",)
-                )
+                return builder.call(self._external(name, kind, [kind, kind]), values, fastmath=("nsz",))
             case "sign":
                 (x,) = values
                 zero = kind(0.0)

@@ -164,10 +164,14 @@ class Specialisation:
             code = self.entry(lease.address, ctypes.addressof(lease.status))
             if code:
                 return code, list(lease.status), []
-            return 0, [], [
-                self._fitted(array, shape, words)
-                for array, (_, shape) in zip(results, self.program.outputs, strict=True)
-            ]
+            return (
+                0,
+                [],
+                [
+                    self._fitted(array, shape, words)
+                    for array, (_, shape) in zip(results, self.program.outputs, strict=True)
+                ],
+            )
         finally:
             self.give_back(lease)
 

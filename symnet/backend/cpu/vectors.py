@@ -33,9 +33,7 @@ def power_pieces(length: int) -> list[int]:
 class Vectors:
     """Emits vector code for one element type at the place where `builder` stands."""
 
-    def __init__(
-        self, builder: ir.IRBuilder, element: ir.Type, element_bytes: int, masks: bool
-    ) -> None:
+    def __init__(self, builder: ir.IRBuilder, element: ir.Type, element_bytes: int, masks: bool) -> None:
         self.builder = builder
         self.element = element
         self.element_bytes = element_bytes
@@ -121,9 +119,7 @@ class Vectors:
 
     def broadcast(self, pointer: ir.Value, offset: Count, width: int) -> ir.Value:
         """The element at `pointer` + `offset`, in every lane."""
-        scalar = self.builder.load(
-            self.at(pointer, offset), align=self.element_bytes, typ=self.element
-        )
+        scalar = self.builder.load(self.at(pointer, offset), align=self.element_bytes, typ=self.element)
         return self.in_every_lane(scalar, width)
 
     def in_every_lane(self, scalar: ir.Value, width: int) -> ir.Value:
@@ -144,9 +140,7 @@ class Vectors:
         mask = ir.Constant(ir.VectorType(NUMBER, len(picked)), picked)
         return self.builder.shuffle_vector(left, right, mask)
 
-    def _call(
-        self, name: str, result: ir.Type, arguments: list[ir.Value], vector: ir.VectorType
-    ) -> ir.Value:
+    def _call(self, name: str, result: ir.Type, arguments: list[ir.Value], vector: ir.VectorType) -> ir.Value:
         full = f"{name}.v{vector.count}{self.suffix}"
         if name.startswith("llvm.masked"):
             full += ".p0"
@@ -168,9 +162,7 @@ class Vectors:
             if length == width:
                 return self._plain_load(pointer, found[0][1], width)
             if length > 1 and length & (length - 1) == 0:
-                return self._join(
-                    [self._plain_load(pointer, offset, length) for _, offset, _ in found]
-                )
+                return self._join([self._plain_load(pointer, offset, length) for _, offset, _ in found])
         vector: ir.Value = self.zero(width)
         for lane, offset, length in found:
             if self.masks and length > 1:
@@ -198,15 +190,11 @@ class Vectors:
             number = ir.Constant(NUMBER, lane)
             inside = self.builder.extract_element(mask, number)
             place = self.builder.select(inside, index(offset), index(offsets[0]))
-            scalar = self.builder.load(
-                self.at(pointer, place), align=self.element_bytes, typ=self.element
-            )
+            scalar = self.builder.load(self.at(pointer, place), align=self.element_bytes, typ=self.element)
             vector = self.builder.insert_element(vector, scalar, number)
         return vector
 
-    def store(
-        self, vector: ir.Value, pointer: ir.Value, offsets: Sequence[int], accumulate: bool
-    ) -> None:
+    def store(self, vector: ir.Value, pointer: ir.Value, offsets: Sequence[int], accumulate: bool) -> None:
         """Write the first lanes of `vector` to `offsets`, or add them to what is there."""
         width = vector.type.count
         if accumulate:
@@ -234,8 +222,7 @@ class Vectors:
         while len(parts) > 1:
             lanes = range(2 * parts[0].type.count)
             parts = [
-                self.shuffle(left, right, lanes)
-                for left, right in zip(parts[::2], parts[1::2], strict=True)
+                self.shuffle(left, right, lanes) for left, right in zip(parts[::2], parts[1::2], strict=True)
             ]
         return parts[0]
 
@@ -263,17 +250,13 @@ class Vectors:
         numbers = ir.Constant(kind, [ir.Constant(INDEX, n) for n in range(width)])
         return self.builder.icmp_signed("<", numbers, self.in_every_lane(count, width))
 
-    def masked_load(
-        self, pointer: ir.Value, offset: int, mask: ir.Value, otherwise: ir.Value
-    ) -> ir.Value:
+    def masked_load(self, pointer: ir.Value, offset: int, mask: ir.Value, otherwise: ir.Value) -> ir.Value:
         """Elements from `offset` on where `mask` is true, lanes of `otherwise` elsewhere."""
         align = ir.Constant(NUMBER, self.element_bytes)
         arguments = [self.at(pointer, offset), align, mask, otherwise]
         return self._call("llvm.masked.load", otherwise.type, arguments, otherwise.type)
 
-    def masked_store(
-        self, vector: ir.Value, pointer: ir.Value, offset: int, mask: ir.Value
-    ) -> None:
+    def masked_store(self, vector: ir.Value, pointer: ir.Value, offset: int, mask: ir.Value) -> None:
         """Write the lanes of `vector` where `mask` is true to `offset` on."""
         align = ir.Constant(NUMBER, self.element_bytes)
         arguments = [vector, self.at(pointer, offset), align, mask]
@@ -322,8 +305,7 @@ class Vectors:
             else:
                 sources = [(parts[0], parts[0])]
             parts = [
-                self.builder.fadd(self.shuffle(x, y, lows), self.shuffle(x, y, highs))
-                for x, y in sources
+                self.builder.fadd(self.shuffle(x, y, lows), self.shuffle(x, y, highs)) for x, y in sources
             ]
             segment = half
         return parts[0]

@@ -1,0 +1,211 @@
+"""Nest statements as the text of a CUDA kernel's body: takes statements, hands on lines of Python for Numba.
+
+The text is that of `symnet.compile.print_numba` but for this: functions are those of
+`symnet.backend.cuda.toolkit` (`math.exp`, …), the library's functions are written out where they are called,
+and a failure is a word in `state`.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Sequence
+
+from symnet.backend.cuda.body import BLOCK, OWN, STATE, THREAD
+from symnet.backend.cuda.toolkit import NAMES
+from symnet.compile import library, nest
+from symnet.compile.nest import INDEX, Cast, Expression, Literal, Name, Statement
+from symnet.compile.print_numba import _ATOM, _Printer
+
+#: Functions of the dialect that `math` has in a kernel, by the kind of their first argument.
+_OF_FLOATS = frozenset(
+    "exp exp2 expm1 log log2 log10 log1p sin cos tan sinh cosh tanh erf erfc gamma lgamma floor ceil trunc "
+    "rint sqrt pow fmod fma copysign hypot arcsin arccos arctan arctan2 arcsinh arccosh arctanh "
+    "round_half_away abs maximum minimum sign isnan isinf".split()
+)
+_OF_INTEGERS = frozenset("abs maximum minimum sign floordiv mod fmod shift_left shift_right".split())
+_RESERVED = frozenset((*NAMES, BLOCK, THREAD, STATE, OWN, "slots", "range", "item", "lane"))
+
+
+def text_name(name: str) -> str:
+    """The name of a parameter or a size in a kernel's text."""
+    printed = name if name.isidentifier() else "".join(c if c.isalnum() else "_" for c in name)
+    if not printed.isidentifier():
+        printed = f"_{printed}"
+    return f"{printed}_" if printed in _RESERVED or keyword.iskeyword(printed) else printed
+
+
+class BodyPrinter(_Printer):
+    """Prints statements over buffers and sizes; `lines` is the text so far.
+
+    `ordered` says that one thread does all there is: a failure then writes where and with which values, to
+    the words of `state` from its own on, as a kernel for the CPU does.
+    """
+
+    def __init__(
+        self, buffers: Sequence[nest.BufferParameter], sizes: Sequence[str], ordered: bool = False
+    ) -> None:
+        super().__init__()
+        self.ordered = ordered
+        self.inlined = 0
+        self.used_buffers: dict[str, None] = {}
+        self.used_sizes: dict[str, None] = {}
+        self.sizes = frozenset(sizes)
+        self.dtypes = dict.fromkeys(_RESERVED, "reserved")
+        for buffer in buffers:
+            self.buffers[buffer.name] = buffer.dtype
+            self._parameter(buffer.name, f"{buffer.dtype}*")
+        for size in sizes:
+            self._parameter(size, INDEX)
+
+    def _parameter(self, name: str, dtype: str) -> None:
+        printed = text_name(name)
+        if printed in self.dtypes:
+            raise TypeError(f"two parameters have the name {printed} in the text")
+        self.names[name] = printed
+        self.dtypes[printed] = f"{dtype} parameter"
+
+    # --- names ---------------------------------------------------------------------------------
+
+    def _bind(self, name: str, dtype: str) -> str:
+        if not self.inlined:
+            return super()._bind(name, dtype)
+        printed = self.fresh(name, dtype)
+        self.names[name] = printed
+        return printed
+
+    def fresh(self, stem: str, dtype: str) -> str:
+        """A Python name that the text does not have yet."""
+        number = 0
+        printed = stem
+        while printed in self.dtypes or keyword.iskeyword(printed):
+            number += 1
+            printed = f"{stem}_{number}"
+        self.dtypes[printed] = dtype
+        return printed
+
+    def _name(self, name: str) -> str:
+        if name in self.sizes:
+            self.used_sizes[name] = None
+        elif name in self.buffers:
+            self.used_buffers[name] = None
+        return super()._name(name)
+
+    # --- statements ----------------------------------------------------------------------------
+
+    def line(self, text: str) -> None:
+        """Append a line at the present indentation."""
+        self._line(text)
+
+    def statements(self, body: Sequence[Statement]) -> None:
+        """Print statements in the scope that is open."""
+        for statement in body:
+            self._statement(statement)
+
+    def bind_loop(self, name: str, dtype: str) -> str:
+        """The name in the text of a loop's variable, in the scope that is open."""
+        return self._bind(name, dtype)
+
+    def block(self, body: Sequence[Statement]) -> bool:
+        """Print statements in a scope of their own; False when the last one leaves the function."""
+        return self._block(body)
+
+    def _nested(self, body: Sequence[Statement]) -> bool:
+        self.indent += 1
+        before = len(self.lines)
+        goes_on = self._block(body)
+        if len(self.lines) == before:
+            self._line("pass")
+        self.indent -= 1
+        return goes_on
+
+    def _statement(self, statement: Statement) -> bool:
+        match statement:
+            case (
+                nest.Let(name=name, value=Literal() as value)
+                | nest.Declare(name=name, value=Literal() as value)
+            ):
+                text = self.typed_literal(value)
+                self._line(f"{self._bind(name, value.dtype)} = {text}")
+            case nest.Assign(name=name, value=Literal() as value):
+                self._line(f"{self._name(name)} = {self.typed_literal(value)}")
+            case nest.Fail(site=site, values=values):
+                told: list[Expression] = (
+                    [Literal(INDEX, site), *values] if self.ordered else [Literal(INDEX, 1)]
+                )
+                for word, each in enumerate(told):
+                    where = f"{OWN} + {word}" if word else OWN
+                    self._line(f"{STATE}[{where}] = {self.text(each)}")
+                self._line("return")
+                return False
+            case _:
+                return super()._statement(statement)
+        return True
+
+    def typed_literal(self, literal: Literal) -> str:
+        """A number of which Numba, and Python in the simulator, know the dtype."""
+        text = self.text(literal)
+        return f"np.{literal.dtype}({text})" if literal.dtype in ("float64", INDEX) else text
+
+    # --- expressions ---------------------------------------------------------------------------
+
+    def _expression(self, expression: Expression) -> tuple[str, int]:
+        match expression:
+            case Cast(dtype=dtype, value=value) if value.dtype in nest.FLOATS and dtype in nest.INTEGERS:
+                # A narrow integer is the low part of a wider one, as on the CPU.
+                through = {"uint32": INDEX}.get(
+                    dtype, "int32" if dtype.lstrip("uint") in ("8", "16") else dtype
+                )
+                text = f"np.{through}({self.text(value)})"
+                return (text if through == dtype else f"np.{dtype}({text})"), _ATOM
+        return super()._expression(expression)
+
+    def _call(self, function: str, arguments: Sequence[Expression]) -> tuple[str, int]:
+        dtype = arguments[0].dtype
+        direct = dtype in nest.FLOATS and function in _OF_FLOATS
+        made = None if direct else library.find(function, dtype)
+        if made is not None:
+            return self._written_out(made, arguments)
+        if any(argument.dtype != dtype for argument in arguments):
+            raise TypeError(f"{function} of {', '.join(argument.dtype for argument in arguments)}")
+        if direct or function in ("bits_of", "from_bits"):
+            return self._apply(f"math.{function}", arguments), _ATOM
+        return super()._call(function, arguments)
+
+    def _integer_call(
+        self, function: str, dtype: str, arguments: Sequence[Expression]
+    ) -> tuple[str, int] | None:
+        if function == "abs" and not dtype.startswith("int"):
+            return self._expression(arguments[0])
+        if function in ("abs", "sign", "maximum", "minimum"):
+            return self._apply(f"math.{function}", arguments), _ATOM
+        return super()._integer_call(function, dtype, arguments)
+
+    def _helper(self, helper: str, name: str, dtype: str) -> str:
+        function = name.removesuffix(f"_{dtype}")
+        assert function in _OF_INTEGERS or function in _OF_FLOATS, name
+        return f"math.{function}"
+
+    def _written_out(self, function: library.Function, arguments: Sequence[Expression]) -> tuple[str, int]:
+        """A library function's statements, above the line that needs its value."""
+        changed = {each.name for each in nest.walk_statements(function.body) if isinstance(each, nest.Assign)}
+        given: list[tuple[str, str]] = []
+        for (name, dtype), argument in zip(function.parameters, arguments, strict=True):
+            text = self.text(argument)
+            if name in changed or not isinstance(argument, Literal | Name):
+                printed = self.fresh(name, dtype)
+                self._line(f"{printed} = {text}")
+                text = printed
+            given.append((name, text))
+        outer = self.names
+        self.names = dict(given)
+        self.inlined += 1
+        for statement in function.body:
+            self._statement(statement)
+        text, precedence = self._expression(function.result)
+        if precedence != _ATOM:
+            result = self.fresh(function.name, function.dtype)
+            self._line(f"{result} = {text}")
+            text = result
+        self.inlined -= 1
+        self.names = outer
+        return text, _ATOM

@@ -1,0 +1,305 @@
+"""Functions of the nest dialect as instructions: takes types of Numba's, hands on signatures and generators.
+
+`symnet.backend.cuda.toolkit` makes intrinsics of them. Functions of reals come from NVIDIA's libdevice, at
+most 2 units in the last place off; what NumPy means by divisions, shifts and extremes is spelled out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+
+from symnet.compile import nest
+
+Make = Callable[[Any, str, Sequence[Any]], Any]
+_BIT = ir.IntType(1)
+_INT32 = ir.IntType(32)
+
+#: libdevice's names, to which "f" is added for float32.
+_DEVICE = {
+    name: name
+    for name in (
+        "exp exp2 expm1 log log2 log10 log1p sin cos tan sinh cosh tanh erf erfc lgamma floor ceil trunc "
+        "rint sqrt pow fmod fma copysign hypot"
+    ).split()
+} | {
+    "arcsin": "asin",
+    "arccos": "acos",
+    "arctan": "atan",
+    "arctan2": "atan2",
+    "arcsinh": "asinh",
+    "arccosh": "acosh",
+    "arctanh": "atanh",
+    "gamma": "tgamma",
+    "round_half_away": "round",
+    "abs": "fabs",
+}
+_THREE, _TWO = ("fma",), ("pow", "fmod", "copysign", "hypot", "arctan2")
+
+
+def _device(name: str) -> Make:
+    def make(builder: Any, dtype: str, values: Sequence[Any]) -> Any:
+        if dtype not in nest.FLOATS:
+            return _integer(name, builder, dtype, values)
+        full = f"__nv_{_DEVICE[name]}{'f' if dtype == 'float32' else ''}"
+        return builder.call(_external(builder, full, values[0].type, values), values)
+
+    return make
+
+
+def _external(builder: Any, name: str, kind: Any, values: Sequence[Any]) -> Any:
+    known = builder.module.globals.get(name)
+    return known or ir.Function(builder.module, ir.FunctionType(kind, [each.type for each in values]), name)
+
+
+def _signed(dtype: str) -> bool:
+    return dtype.startswith("int")
+
+
+def _extreme(name: str) -> Make:
+    """NaN comes out where there is one; of two zeros either may."""
+
+    def make(builder: Any, dtype: str, values: Sequence[Any]) -> Any:
+        a, b = values
+        if dtype == "float32":
+            kind = ir.FunctionType(a.type, [a.type, a.type])
+            return builder.call(ir.InlineAsm(kind, f"{name[:3]}.NaN.f32 $0, $1, $2;", "=f,f,f"), [a, b])
+        sign = ">" if name == "maximum" else "<"
+        if dtype == "float64":
+            first = builder.or_(builder.fcmp_ordered(sign, a, b), builder.fcmp_unordered("uno", a, a))
+        else:
+            compare = builder.icmp_signed if _signed(dtype) else builder.icmp_unsigned
+            first = compare(sign, a, b)
+        return builder.select(first, a, b)
+
+    return make
+
+
+def _sign(builder: Any, dtype: str, values: Sequence[Any]) -> Any:
+    (x,) = values
+    kind = x.type
+    if dtype in nest.FLOATS:
+        still = builder.select(builder.fcmp_ordered("==", x, kind(0.0)), kind(0.0), x)
+        below = builder.select(builder.fcmp_ordered("<", x, kind(0.0)), kind(-1.0), still)
+        return builder.select(builder.fcmp_ordered(">", x, kind(0.0)), kind(1.0), below)
+    positive = builder.zext(builder.icmp_unsigned("!=", x, kind(0)), kind)
+    return builder.or_(builder.ashr(x, kind(kind.width - 1)), positive) if _signed(dtype) else positive
+
+
+def _integer(name: str, builder: Any, dtype: str, values: Sequence[Any]) -> Any:
+    """Functions that integers have beside the floats."""
+    kind = values[0].type
+    if name == "abs" and _signed(dtype):
+        (x,) = values
+        return builder.select(builder.icmp_signed("<", x, kind(0)), builder.sub(kind(0), x), x)
+    if name == "fmod":
+        return _divide(name)(builder, dtype, values)
+    raise TypeError(f"{name} of {dtype}")
+
+
+def _divide(function: str) -> Make:
+    """Division without the two divisors that mean nothing: 0, and -1 of the least number."""
+
+    def make(builder: Any, dtype: str, values: Sequence[Any]) -> Any:
+        a, b = values
+        kind = a.type
+        by_zero = builder.icmp_unsigned("==", b, kind(0))
+        if not _signed(dtype):
+            safe = builder.select(by_zero, kind(1), b)
+            result = builder.udiv(a, safe) if function == "floordiv" else builder.urem(a, safe)
+            return builder.select(by_zero, kind(0), result)
+        by_minus_one = builder.icmp_signed("==", b, kind(-1))
+        safe = builder.select(builder.or_(by_zero, by_minus_one), kind(1), b)
+        rest = builder.srem(a, safe)
+        if function == "fmod":
+            return rest
+        uneven = builder.icmp_signed("!=", rest, kind(0))
+        lower = builder.and_(uneven, builder.icmp_signed("<", builder.xor(rest, safe), kind(0)))
+        if function == "mod":
+            return builder.add(rest, builder.select(lower, safe, kind(0)))
+        quotient = builder.sub(builder.sdiv(a, safe), builder.zext(lower, kind))
+        quotient = builder.select(by_minus_one, builder.sub(kind(0), a), quotient)
+        return builder.select(by_zero, kind(0), quotient)
+
+    return make
+
+
+def _shift(function: str) -> Make:
+    """A shift by less than 0 or by the width and more moves every bit out, as in NumPy."""
+
+    def make(builder: Any, dtype: str, values: Sequence[Any]) -> Any:
+        a, count = values
+        kind = a.type
+        inside = builder.icmp_unsigned("<", count, kind(kind.width))
+        if function == "shift_right" and _signed(dtype):
+            return builder.ashr(a, builder.select(inside, count, kind(kind.width - 1)))
+        safe = builder.select(inside, count, kind(0))
+        moved = builder.shl(a, safe) if function == "shift_left" else builder.lshr(a, safe)
+        return builder.select(inside, moved, kind(0))
+
+    return make
+
+
+def _is_nan(builder: Any, dtype: str, values: Sequence[Any]) -> Any:
+    return builder.fcmp_unordered("uno", values[0], values[0])
+
+
+def _is_infinite(builder: Any, dtype: str, values: Sequence[Any]) -> Any:
+    size = _device("abs")(builder, dtype, values)
+    return builder.fcmp_ordered("==", size, size.type(float("inf")))
+
+
+def _bitcast(builder: Any, dtype: str, values: Sequence[Any]) -> Any:
+    to = {
+        "float32": ir.IntType(32),
+        "float64": ir.IntType(64),
+        "uint32": ir.FloatType(),
+        "uint64": ir.DoubleType(),
+    }
+    return builder.bitcast(values[0], to[dtype])
+
+
+#: By name: how many arguments it takes, and what makes its value.
+FUNCTIONS: dict[str, tuple[int, Make]] = {
+    **{name: (3 if name in _THREE else 2 if name in _TWO else 1, _device(name)) for name in _DEVICE},
+    "maximum": (2, _extreme("maximum")),
+    "minimum": (2, _extreme("minimum")),
+    "sign": (1, _sign),
+    "floordiv": (2, _divide("floordiv")),
+    "mod": (2, _divide("mod")),
+    "shift_left": (2, _shift("shift_left")),
+    "shift_right": (2, _shift("shift_right")),
+    "isnan": (1, _is_nan),
+    "isinf": (1, _is_infinite),
+    "bits_of": (1, _bitcast),
+    "from_bits": (1, _bitcast),
+}
+
+
+def _result(name: str, kind: Any) -> Any:
+    from numba import types
+
+    if name in nest.TO_BOOL:
+        return types.boolean
+    if name == "bits_of":
+        return getattr(types, nest.BITS_OF[str(kind)])
+    if name == "from_bits":
+        return getattr(types, nest.FROM_BITS[str(kind)])
+    return kind
+
+
+def typed(name: str) -> Callable[..., Any]:
+    """A function of `FUNCTIONS` as Numba's `intrinsic` wants it: argument types to a signature and a
+    generator."""
+    arity, make = FUNCTIONS[name]
+
+    def of(kinds: Sequence[Any]) -> Any:
+        dtype = str(kinds[0])
+        if any(str(kind) != dtype for kind in kinds):
+            return None
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+            return make(builder, dtype, arguments)
+
+        return _result(name, kinds[0])(*kinds), generate
+
+    def of_one(typing: Any, a: Any) -> Any:
+        return of((a,))
+
+    def of_two(typing: Any, a: Any, b: Any) -> Any:
+        return of((a, b))
+
+    def of_three(typing: Any, a: Any, b: Any, c: Any) -> Any:
+        return of((a, b, c))
+
+    return (of_one, of_two, of_three)[arity - 1]
+
+
+# --- memory and lanes ---------------------------------------------------------------------------------------
+
+
+def load_of(count: int) -> Callable[..., Any]:
+    """`load2` or `load4`: one aligned access to neighbouring entries."""
+
+    def load(typing: Any, pointer: Any, index: Any) -> Any:
+        from numba import types
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+            element = context.get_value_type(pointer.dtype)
+            where = _vector_pointer(builder, element, count, arguments)
+            vector = builder.load(where, align=count * context.get_abi_sizeof(element))
+            entries = [builder.extract_element(vector, _INT32(each)) for each in range(count)]
+            return context.make_tuple(builder, signature.return_type, entries)
+
+        return types.UniTuple(pointer.dtype, count)(pointer, index), generate
+
+    return load
+
+
+def store_of(count: int) -> Callable[..., Any]:
+    """`store2` or `store4`."""
+
+    def of(pointer: Any, index: Any, values: Sequence[Any]) -> Any:
+        from numba import types
+
+        if any(value != pointer.dtype for value in values):
+            return None
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+            element = context.get_value_type(pointer.dtype)
+            where = _vector_pointer(builder, element, count, arguments[:2])
+            vector = ir.Constant(ir.VectorType(element, count), ir.Undefined)
+            for each, value in enumerate(arguments[2:]):
+                vector = builder.insert_element(vector, value, _INT32(each))
+            builder.store(vector, where, align=count * context.get_abi_sizeof(element))
+            return context.get_dummy_value()
+
+        return types.void(pointer, index, *values), generate
+
+    def store2(typing: Any, pointer: Any, index: Any, a: Any, b: Any) -> Any:
+        return of(pointer, index, (a, b))
+
+    def store4(typing: Any, pointer: Any, index: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+        return of(pointer, index, (a, b, c, d))
+
+    return store2 if count == 2 else store4
+
+
+def _vector_pointer(builder: Any, element: Any, count: int, arguments: Sequence[Any]) -> Any:
+    pointer, index = arguments
+    first = builder.gep(pointer, [index])
+    return builder.bitcast(first, ir.VectorType(element, count).as_pointer())
+
+
+def lane_swap(typing: Any, value: Any, mask: Any) -> Any:
+    """The value of the lane whose number differs in the bits of `mask`; all lanes of the warp are there."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+        given, bits = arguments
+        kind = given.type
+        wide = isinstance(kind, ir.DoubleType) or (isinstance(kind, ir.IntType) and kind.width == 64)
+        bits = builder.trunc(bits, _INT32) if bits.type.width > 32 else bits
+
+        def swap(word: Any) -> Any:
+            function = ir.FunctionType(_INT32, [_INT32, _INT32])
+            asm = ir.InlineAsm(
+                function, "shfl.sync.bfly.b32 $0, $1, $2, 31, 0xffffffff;", "=r,r,r", side_effect=True
+            )
+            return builder.call(asm, [word, bits])
+
+        if wide:
+            long = ir.IntType(64)
+            word = builder.bitcast(given, long) if not isinstance(kind, ir.IntType) else given
+            low = builder.zext(swap(builder.trunc(word, _INT32)), long)
+            high = builder.zext(swap(builder.trunc(builder.lshr(word, long(32)), _INT32)), long)
+            both = builder.or_(low, builder.shl(high, long(32)))
+            return both if isinstance(kind, ir.IntType) else builder.bitcast(both, kind)
+        if isinstance(kind, ir.FloatType):
+            return builder.bitcast(swap(builder.bitcast(given, _INT32)), kind)
+        if kind.width == 32:
+            return swap(given)
+        return builder.trunc(swap(builder.zext(given, _INT32)), kind)
+
+    return value(value, mask), generate

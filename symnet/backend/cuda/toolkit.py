@@ -1,0 +1,287 @@
+"""What kernels are written in and compiled by: takes a kernel's text, hands on PTX, or what simulates it.
+
+The one module that imports `numba.cuda` and its `extending`, and only when something is compiled or
+simulated. A text finds these names: `cuda` and `np` as in any kernel for Numba, `math` with the functions of
+the nest dialect (`symnet.backend.cuda.scalar_code` as instructions, `symnet.backend.cuda.scalar_values` for
+the simulator), and
+
+- `load2(pointer, index)`, `load4`: neighbouring entries in one access, as a tuple; `index` times the size of
+an   entry is a multiple of the size of them all (8 or 16 bytes).
+- `store2(pointer, index, a, b)`, `store4(pointer, index, a, b, c, d)`: the other way.
+- `lane_swap(value, mask)`: the value of the thread whose number differs in the bit `mask`, in the same warp;
+all   threads of a block call it together.
+"""
+
+from __future__ import annotations
+
+import builtins
+import linecache
+import re
+import threading
+from collections.abc import Callable, Sequence
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from symnet.backend.cuda import scalar_values
+from symnet.errors import CompileError, CudaError
+
+#: Names that a text may not use for anything of its own.
+NAMES = ("cuda", "math", "np", "load2", "load4", "store2", "store4", "lane_swap")
+
+
+@cache
+def _numba_cuda() -> Any:
+    try:
+        from numba import cuda
+    except ImportError as error:
+        raise CudaError(
+            f"device cuda needs the package numba-cuda, and importing it fails ({error}): "
+            "pip install symnet[cuda]"
+        ) from error
+    return cuda
+
+
+def simulated() -> bool:
+    """Whether kernels are simulated in this process: NUMBA_ENABLE_CUDASIM was 1 when Numba was imported."""
+    _numba_cuda()
+    from numba.cuda.core import config
+
+    return bool(config.ENABLE_CUDASIM)
+
+
+# --- compiled -----------------------------------------------------------------------------------------------
+
+
+def compile(
+    source: str,
+    name: str,
+    signature: Sequence[str],
+    compute: tuple[int, int],
+    threads: int | None = None,
+    blocks: int | None = None,
+) -> str:
+    """PTX of the kernel `name` in a text; its entry has that name.
+
+    Parameters
+    ----------
+    signature
+        For each parameter the dtype of the entries that it points at.
+    compute
+        The compute capability, as (9, 0).
+    threads, blocks
+        The most threads of a block; how many blocks at least find room in a multiprocessor.
+
+    Raises
+    ------
+    CompileError
+        When Numba refuses the text, or kernels are simulated in this process.
+    CudaError
+        When the package numba-cuda is not there.
+    """
+    if simulated():
+        raise CompileError(
+            f"kernel {name} can't be compiled: kernels are simulated in this process (NUMBA_ENABLE_CUDASIM)"
+        )
+    from numba import types
+    from numba.core.errors import NumbaError
+
+    cuda = _numba_cuda()
+    pointers = [types.CPointer(getattr(types, "uint8" if each == "bool" else each)) for each in signature]
+    bounds = None if threads is None else threads if blocks is None else (threads, blocks)
+    function = _define(source, name, dict(_compiled_names()))
+    try:
+        text, _ = cuda.compile(
+            function, types.void(*pointers), cc=compute, device=False, abi="numba", launch_bounds=bounds
+        )
+    except NumbaError as error:
+        raise CompileError(f"Numba can't compile kernel {name}: {error}") from error
+    return _with_plain_name(text, name)
+
+
+def _with_plain_name(text: str, name: str) -> str:
+    """PTX with the kernel's own name for what Numba calls it, and without what Numba's runtime would need."""
+    text = re.sub(r"^\.common \.global .*NumbaEnv.*\n", "", text, flags=re.MULTILINE)
+    mangled = re.search(r"\.visible \.entry (\w+)\(", text)
+    assert mangled is not None, text
+    return re.sub(rf"\b{mangled[1]}", name, text)
+
+
+def _define(source: str, name: str, namespace: dict[str, Any]) -> Any:
+    filename = f"<symnet kernel {name}>"
+    # Numba and tracebacks quote the text's lines from here.
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    exec(builtins.compile(source, filename, "exec"), namespace)
+    return namespace[name]
+
+
+@cache
+def _compiled_names() -> dict[str, Any]:
+    """What a text that is compiled finds."""
+    from numba.cuda.extending import intrinsic
+
+    from symnet.backend.cuda import scalar_code
+
+    math = ModuleType("math")
+    for name in scalar_code.FUNCTIONS:
+        setattr(math, name, intrinsic(scalar_code.typed(name)))
+    for name in ("inf", "nan"):
+        setattr(math, name, getattr(np, name))
+    made: dict[str, Any] = {
+        "cuda": _numba_cuda(),
+        "np": np,
+        "math": math,
+        "lane_swap": intrinsic(scalar_code.lane_swap),
+    }
+    for count in (2, 4):
+        made[f"load{count}"] = intrinsic(scalar_code.load_of(count))
+        made[f"store{count}"] = intrinsic(scalar_code.store_of(count))
+    return made
+
+
+# --- simulated ----------------------------------------------------------------------------------------------
+
+_SIMULATED = """
+def load2(pointer, index):
+    return pointer[index], pointer[index + 1]
+
+
+def load4(pointer, index):
+    return pointer[index], pointer[index + 1], pointer[index + 2], pointer[index + 3]
+
+
+def store2(pointer, index, a, b):
+    pointer[index] = a
+    pointer[index + 1] = b
+
+
+def store4(pointer, index, a, b, c, d):
+    pointer[index] = a
+    pointer[index + 1] = b
+    pointer[index + 2] = c
+    pointer[index + 3] = d
+
+
+def lane_swap(value, mask):
+    lanes = cuda.shared.array(1024, object)
+    thread = cuda.threadIdx.x
+    cuda.syncthreads()
+    lanes[thread] = value
+    cuda.syncthreads()
+    other = lanes[thread ^ mask]
+    cuda.syncthreads()
+    return other
+"""
+
+
+def simulate(source: str, name: str) -> Callable[..., None]:
+    """The kernel `name` of a text as a function: `kernel(blocks, threads, *arrays)` runs block after block.
+
+    The arrays are one-dimensional, and changed in place; those of bools are of uint8. What a thread raises is
+    raised here.
+
+    Raises
+    ------
+    CompileError
+        When kernels are not simulated in this process.
+    """
+    if not simulated():
+        raise CompileError(
+            f"kernel {name} can't be simulated: set NUMBA_ENABLE_CUDASIM=1 before Numba is imported"
+        )
+    namespace: dict[str, Any] = {
+        "cuda": _numba_cuda(),
+        "math": scalar_values.MATH,
+        "np": scalar_values.NUMPY,
+    }
+    exec(_SIMULATED, namespace)
+    function = _define(source, name, namespace)
+
+    waits = any(word in source for word in ("syncthreads", "lane_swap"))
+
+    def run(blocks: int, threads: int, *arrays: Any) -> None:
+        from numba.cuda.simulator.kernelapi import FakeCUDAModule, swapped_cuda_module
+
+        for number in range(blocks):
+            # Shared memory is a block's own.
+            fake = FakeCUDAModule((blocks, 1, 1), (threads, 1, 1), 0)
+            block = _Block(function, number, threads)
+            with swapped_cuda_module(function, fake):
+                if waits:
+                    block.run_together(arrays)
+                else:
+                    block.run_in_turn(arrays)
+
+    return run
+
+
+class _Block:
+    """One block's threads and their barrier.
+
+    The simulator's `cuda` asks the thread of Python's that runs. Numba's own loop over the threads of a block
+    asks again and again whether each waits; here they wake each other, and without a barrier one thread is
+    all of them.
+    """
+
+    def __init__(self, function: Any, number: int, threads: int) -> None:
+        self.function, self.number, self.count = function, number, threads
+        self.condition = threading.Condition()
+        self.live = threads
+        self.waiting = 0
+        self.round = 0
+        self.error: BaseException | None = None
+
+    def run_in_turn(self, arrays: Sequence[Any]) -> None:
+        """Run the threads of a kernel that has no barrier."""
+        with np.errstate(all="ignore"):
+            for each in range(self.count):
+                self._name_thread(each)
+                self.function(*arrays)
+
+    def run_together(self, arrays: Sequence[Any]) -> None:
+        """Run the threads to their ends."""
+        threads = [threading.Thread(target=self._thread, args=(each, arrays)) for each in range(self.count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if self.error is not None:
+            raise self.error
+
+    def _name_thread(self, number: int) -> None:
+        from numba.cuda.simulator.kernelapi import Dim3
+
+        here: Any = threading.current_thread()
+        here.threadIdx, here.blockIdx = Dim3(number, 0, 0), Dim3(self.number, 0, 0)
+        here.thread_id, here.syncthreads = number, self._wait
+
+    def _thread(self, number: int, arrays: Sequence[Any]) -> None:
+        self._name_thread(number)
+        try:
+            with np.errstate(all="ignore"):
+                self.function(*arrays)
+        except BaseException as error:
+            with self.condition:
+                self.error = self.error or error
+        finally:
+            with self.condition:
+                self.live -= 1
+                self._open()
+
+    def _wait(self) -> None:
+        with self.condition:
+            self.waiting += 1
+            here = self.round
+            self._open()
+            while self.round == here:
+                self.condition.wait()
+            if self.error is not None:
+                raise RuntimeError("another thread of the block failed")
+
+    def _open(self) -> None:
+        if self.waiting and self.waiting == self.live:
+            self.waiting = 0
+            self.round += 1
+            self.condition.notify_all()
