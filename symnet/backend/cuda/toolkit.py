@@ -17,6 +17,7 @@ from __future__ import annotations
 import builtins
 import linecache
 import re
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -25,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from symnet.backend.cuda import scalar_values
+from symnet.backend.cuda import scalar_values, tile_texts
 from symnet.errors import CompileError, CudaError
 
 #: Names that a text may not use for anything of its own.
@@ -122,7 +123,7 @@ def _compiled_names() -> dict[str, Any]:
     """What a text that is compiled finds."""
     from numba.cuda.extending import intrinsic
 
-    from symnet.backend.cuda import scalar_code
+    from symnet.backend.cuda import scalar_code, tile_code
 
     math = ModuleType("math")
     for name in scalar_code.FUNCTIONS:
@@ -138,6 +139,8 @@ def _compiled_names() -> dict[str, Any]:
     for count in (2, 4):
         made[f"load{count}"] = intrinsic(scalar_code.load_of(count))
         made[f"store{count}"] = intrinsic(scalar_code.store_of(count))
+    for name, code in tile_code.FUNCTIONS.items():
+        made[name] = intrinsic(code)
     return made
 
 
@@ -196,7 +199,7 @@ def simulate(source: str, name: str) -> Callable[..., None]:
         "math": scalar_values.MATH,
         "np": scalar_values.NUMPY,
     }
-    exec(_SIMULATED, namespace)
+    exec(_SIMULATED + tile_texts.SIMULATED, namespace)
     function = _define(source, name, namespace)
 
     waits = any(word in source for word in ("syncthreads", "lane_swap"))
@@ -207,6 +210,7 @@ def simulate(source: str, name: str) -> Callable[..., None]:
         for number in range(blocks):
             # Shared memory is a block's own.
             fake = FakeCUDAModule((blocks, 1, 1), (threads, 1, 1), 0)
+            fake._shared = _SharedMemory()
             block = _Block(function, number, threads)
             with swapped_cuda_module(function, fake):
                 if waits:
@@ -215,6 +219,18 @@ def simulate(source: str, name: str) -> Callable[..., None]:
                     block.run_in_turn(arrays)
 
     return run
+
+
+class _SharedMemory:
+    """Shared arrays of a block, one for each line that makes one; their alignment is nothing to simulate."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[tuple[Any, int], Any] = {}
+
+    def array(self, shape: int, dtype: Any, alignment: int | None = None) -> Any:
+        """The array of the line that calls."""
+        caller = sys._getframe(1)
+        return self.arrays.setdefault((caller.f_code, caller.f_lineno), np.empty(shape, dtype))
 
 
 class _Block:

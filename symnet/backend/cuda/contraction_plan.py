@@ -1,0 +1,386 @@
+"""Takes a contraction and a machine; hands on a `Plan`: which indices are rows and columns, and the tiles.
+
+The sums of a tile stand in its threads' registers; slices of A and B pass through shared memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from symnet.backend.cuda.contraction_text import NARROW, UNKNOWN, Space, dtype_below
+from symnet.backend.cuda.machine import Machine
+from symnet.compile.contraction import Contraction, Dimension, element_bytes, normalise
+
+A, B, C = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Tile:
+    """How a block's threads share a tile of sums.
+
+    Attributes
+    ----------
+    down, across
+        Threads along the tile's rows and columns.
+    groups
+        How many such sets of threads there are: each adds up its part of every slice.
+    rows, columns
+        The sums of a thread.
+    depth
+        The inner indices of a slice.
+    """
+
+    down: int
+    across: int
+    groups: int
+    rows: int
+    columns: int
+    depth: int
+
+    @property
+    def height(self) -> int:
+        """The tile's rows."""
+        return self.down * self.rows
+
+    @property
+    def width(self) -> int:
+        """The tile's columns."""
+        return self.across * self.columns
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A or B, as a tile's slices of it are fetched.
+
+    Attributes
+    ----------
+    buffer, array
+        Its name, and its place among the arrays.
+    space
+        The rows of A, or the columns of B (after they may have been swapped).
+    along_inner
+        Whether neighbouring threads read neighbouring inner indices; else neighbouring rows.
+    vector
+        How many neighbouring entries one load takes.
+    offset
+        The array's first entry.
+    dtype
+        The dtype of offsets from there on.
+    """
+
+    buffer: str
+    array: int
+    space: Space
+    along_inner: bool
+    vector: int
+    offset: int | str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the text of a contraction follows from.
+
+    `offsets` are those of all arrays with what `normalise` adds; `dtypes` those of steps from there on.
+    """
+
+    contraction: Contraction
+    rows: Space
+    columns: Space
+    batch: Space
+    inner: Space
+    operands: tuple[Operand, Operand]
+    offsets: tuple[int | str, ...]
+    dtypes: tuple[str, ...]
+    tile: Tile
+    splits: int
+
+    @property
+    def known(self) -> bool:
+        """Whether the number of tiles is known."""
+        return None not in (self.rows.known, self.columns.known, self.batch.known)
+
+    @property
+    def ragged(self) -> bool:
+        """Whether some slice may be cut short, or a part of the sum be empty."""
+        count = self.inner.known
+        if count is None:
+            return True
+        return count % self.tile.depth != 0 or (self.splits - 1) * self.share >= count
+
+    @property
+    def share(self) -> int:
+        """The inner indices of one part, where their number is known."""
+        assert self.inner.known is not None
+        slices = -(-self.inner.known // self.tile.depth)
+        return -(-slices // self.splits) * self.tile.depth
+
+    @property
+    def item(self) -> int:
+        """Bytes of an entry."""
+        return element_bytes(self.contraction.dtype)
+
+
+def plan_contraction(
+    contraction: Contraction, offsets: Sequence[int | str], machine: Machine, capacities: Mapping[str, int]
+) -> Plan | None:
+    """The plan for a contraction; None where there is nothing to do.
+
+    Parameters
+    ----------
+    offsets
+        The first entries of A, B, C and the epilogue's arrays; numbers, or names of sizes.
+    capacities
+        The most that sizes known at run time can be.
+    """
+    return _plan(contraction, tuple(offsets), machine, tuple(sorted(capacities.items())))
+
+
+@functools.lru_cache(maxsize=256)
+def _plan(
+    contraction: Contraction,
+    offsets: tuple[int | str, ...],
+    machine: Machine,
+    capacities: tuple[tuple[str, int], ...],
+) -> Plan | None:
+    most = dict(capacities)
+    dimensions, moved = normalise(contraction)
+    if any(each.extent == 0 and each.c != 0 for each in dimensions):
+        return None
+    if any(each.extent == 0 for each in dimensions):
+        if contraction.accumulate:
+            return None
+        # A sum over nothing is zero: one inner index without a length stands for all of them.
+        empty = Dimension("empty", 0, 0, 0, 0, (0,) * contraction.others)
+        dimensions = (*(each for each in dimensions if each.c != 0), empty)
+    swapped = _swaps(dimensions)
+    first, second = (B, A) if swapped else (A, B)
+    kept = [each for each in dimensions if each.c != 0]
+    inner = [each for each in dimensions if each.c == 0]
+    rows = [each for each in kept if each.strides[first] != 0 and each.strides[second] == 0]
+    columns = [each for each in kept if each.strides[first] == 0]
+    batch = [each for each in kept if each.strides[first] != 0 and each.strides[second] != 0]
+
+    def space(of: Sequence[Dimension]) -> Space:
+        return Space(tuple(of), tuple(_most(each.extent, most) for each in of))
+
+    starts = tuple(_sum(offset, more) for offset, more in zip(offsets, moved, strict=True))
+    dtypes = tuple(_dtype(dimensions, array, most) for array in range(3 + contraction.others))
+    spaces = (
+        space(_ordered(rows, first, inner)),
+        space(_ordered(columns, second, inner)),
+        space(sorted(batch, key=lambda each: -_length(each.c))),
+        space(_inner_order(inner, rows, columns, first, second)),
+    )
+    operands = tuple(
+        _operand(
+            array, part, spaces[2], spaces[3], starts[array], dtypes[array], element_bytes(contraction.dtype)
+        )
+        for array, part in ((first, spaces[0]), (second, spaces[1]))
+    )
+    plan = Plan(contraction, *spaces, operands, starts, dtypes, Tile(1, 1, 1, 1, 1, 1), 1)  # type: ignore[arg-type]
+    tile, splits = min(_candidates(plan, machine), key=lambda each: _cycles(plan, each[0], each[1], machine))
+    return replace(plan, tile=tile, splits=splits)
+
+
+def _sum(offset: int | str, more: int) -> int | str:
+    return offset + more if isinstance(offset, int) else offset if more == 0 else f"{offset} + {more}"
+
+
+def _most(extent: int | str, most: Mapping[str, int]) -> int:
+    return extent if isinstance(extent, int) else most.get(extent, UNKNOWN)
+
+
+def _length(stride: int | str) -> int:
+    """How far a stride goes, as far as that is known."""
+    return abs(stride) if isinstance(stride, int) else UNKNOWN
+
+
+def _dtype(dimensions: Sequence[Dimension], array: int, most: Mapping[str, int]) -> str:
+    reach = 0
+    for each in dimensions:
+        stride = each.strides[array]
+        if isinstance(stride, str):
+            return "int64"
+        reach += max(0, _most(each.extent, most) - 1) * abs(stride)
+    return dtype_below(reach + 1)
+
+
+# --- which index is what ------------------------------------------------------------------------------
+
+
+def _swaps(dimensions: Sequence[Dimension]) -> bool:
+    """Whether B's indices are the rows: where neighbours in C are A's."""
+    by_a = [_length(each.c) for each in dimensions if each.c != 0 and each.a != 0 and each.b == 0]
+    by_b = [_length(each.c) for each in dimensions if each.c != 0 and each.b != 0 and each.a == 0]
+    return min(by_a, default=UNKNOWN) < min(by_b, default=UNKNOWN)
+
+
+def _ordered(dimensions: Sequence[Dimension], array: int, inner: Sequence[Dimension]) -> list[Dimension]:
+    """Outermost first: last what lies side by side in the array, unless inner indices do."""
+    inner_is_near = any(_length(each.strides[array]) == 1 for each in inner)
+
+    def place(each: Dimension) -> tuple[bool, int]:
+        near = _length(each.strides[array]) == 1 and not inner_is_near
+        return near, -_length(each.c)
+
+    return sorted(dimensions, key=place)
+
+
+def _inner_order(
+    inner: Sequence[Dimension],
+    rows: Sequence[Dimension],
+    columns: Sequence[Dimension],
+    first: int,
+    second: int,
+) -> list[Dimension]:
+    """Outermost first: last what lies side by side in an array whose other indices do not."""
+    deciding = [
+        array
+        for array, others in ((first, rows), (second, columns))
+        if not any(_length(each.strides[array]) == 1 for each in others)
+    ] or [first, second]
+
+    def place(each: Dimension) -> int:
+        return -min(_length(each.strides[array]) or UNKNOWN for array in deciding)
+
+    return sorted(inner, key=place)
+
+
+def _operand(
+    array: int, space: Space, batch: Space, inner: Space, offset: int | str, dtype: str, item: int
+) -> Operand:
+    def last(of: Space) -> int:
+        return (_length(of.strides(array)[-1]) or UNKNOWN) if of.dimensions else UNKNOWN
+
+    along_inner = last(inner) < last(space)
+    fast, slow = (inner, space) if along_inner else (space, inner)
+    vector = 1
+    for width in (2, 4):
+        if width * item <= 16 and _aligned(array, fast, (slow, batch), offset, width):
+            vector = width
+    return Operand("ab"[array], array, space, along_inner, vector, offset, dtype)
+
+
+def _aligned(array: int, fast: Space, others: Sequence[Space], offset: int | str, width: int) -> bool:
+    """Whether groups of so many neighbours lie side by side, on multiples of their size."""
+    if not fast.dimensions or fast.strides(array)[-1] != 1:
+        return False
+    extent = fast.dimensions[-1].extent
+    steps = [offset, extent, *fast.strides(array)[:-1]]
+    for each in others:
+        steps += each.strides(array)
+    return all(isinstance(step, int) and step % width == 0 for step in steps)
+
+
+# --- the choice of tiles ------------------------------------------------------------------------------
+
+#: The sums of a thread.
+_SHAPES = ((8, 8), (8, 4), (4, 8), (4, 4), (2, 4), (4, 2), (2, 2), (1, 4), (4, 1), (1, 2), (2, 1), (1, 1))
+_PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+
+
+def _powers(most: int) -> Iterator[int]:
+    value = 1
+    while value <= most:
+        yield value
+        value *= 2
+
+
+def _candidates(plan: Plan, machine: Machine) -> Iterator[tuple[Tile, int]]:
+    inner = plan.inner.most
+    for rows, columns in _SHAPES:
+        if rows * columns * plan.item > 256:
+            continue
+        for groups in _powers(machine.threads):
+            if groups > 1 and rows * columns * plan.item > 64:
+                continue
+            for down in _powers(machine.threads // groups):
+                across = machine.threads // groups // down
+                for depth in (8, 16, 32, 64):
+                    tile = Tile(down, across, groups, rows, columns, depth)
+                    if not _fits(plan, tile, machine):
+                        continue
+                    for splits in _PARTS:
+                        if splits == 1 or (inner < NARROW and splits * depth <= inner):
+                            yield tile, splits
+
+
+def _fits(plan: Plan, tile: Tile, machine: Machine) -> bool:
+    """Whether each thread has work in every slice, and shared memory is enough."""
+    if tile.depth % tile.groups or tile.depth // tile.groups > 16:
+        return False
+    for operand, size in zip(plan.operands, (tile.height, tile.width), strict=True):
+        fast = tile.depth if operand.along_inner else size
+        if fast % operand.vector:
+            return False
+        if operand.along_inner and fast // operand.vector > machine.threads:
+            return False
+        if size * tile.depth // operand.vector > 16 * machine.threads:
+            return False
+    if max(tile.height, tile.width) > 8 * min(tile.height, tile.width) and min(tile.height, tile.width) >= 64:
+        return False
+    return 2 * slice_entries(plan, tile) * plan.item <= machine.shared_bytes // 2
+
+
+def pitches(plan: Plan, tile: Tile) -> tuple[int, int]:
+    """The distance between inner indices in shared memory, for A's slice and for B's.
+
+    Without the entries between, threads that bring neighbouring inner indices would write to the same banks.
+    """
+    a, b = (
+        size + (16 // plan.item if operand.along_inner else 0)
+        for operand, size in zip(plan.operands, (tile.height, tile.width), strict=True)
+    )
+    return a, b
+
+
+def slice_entries(plan: Plan, tile: Tile) -> int:
+    """The entries of shared memory for a slice of A and one of B."""
+    a, b = pitches(plan, tile)
+    return _up(tile.depth * a, 4) + _up(tile.depth * b, 4)
+
+
+def _up(value: int, step: int) -> int:
+    return -(-value // step) * step
+
+
+def _cycles(plan: Plan, tile: Tile, splits: int, machine: Machine) -> float:
+    """About how long it takes, in a multiprocessor's cycles.
+
+    A block issues its instructions, or waits for memory once a slice; blocks on one multiprocessor hide each
+    other's waiting.
+    """
+    rows, columns, batch, inner = (
+        min(each.most, 4096) if each.known is None else each.most
+        for each in (plan.rows, plan.columns, plan.batch, plan.inner)
+    )
+    tiles = math.ceil(rows / tile.height) * math.ceil(columns / tile.width) * max(1, batch)
+    slices = math.ceil(math.ceil(inner / tile.depth) / splits)
+    width = 16 // plan.item
+    warps = machine.threads / machine.warp
+    mine = tile.depth // tile.groups
+    # A multiprocessor does a warp's multiply-adds in one cycle of one of its four parts (two for float64).
+    arithmetic = tile.rows * tile.columns * mine * (1 if plan.item == 4 else 2)
+    fetched = (math.ceil(tile.rows / width) + math.ceil(tile.columns / width)) * mine
+    moved = 0.0
+    for operand, size in zip(plan.operands, (tile.height, tile.width), strict=True):
+        loads = math.ceil(size * tile.depth / operand.vector / machine.threads)
+        decoded = 1 if operand.along_inner or plan.inner.linear(operand.array) is not None else loads
+        moved += loads * 4 + loads * operand.vector * 2 + decoded * 4 * len(plan.inner.dimensions)
+    issue = warps / 4 * (arithmetic + fetched * 3 + moved + 12) + warps * fetched * 1.0
+    registers = tile.rows * tile.columns * plan.item // 4 + 60
+    resident = max(1, min(2048 // 256, 65536 // 256 // registers))
+    blocks = tiles * splits
+    together = min(resident, math.ceil(blocks / machine.multiprocessors))
+    waves = math.ceil(blocks / (machine.multiprocessors * together))
+    step = max(700.0, together * issue)
+    ending = tile.rows * tile.columns * warps / 4 * 24 * together + 600
+    total = waves * (1500 + slices * step + ending)
+    if splits > 1:
+        entries = rows * columns * batch
+        total += 4000 + entries * splits * plan.item / (machine.multiprocessors * 10)
+    return total

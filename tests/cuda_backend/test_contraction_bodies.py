@@ -1,0 +1,227 @@
+"""Takes contractions of every kind, holds what their bodies compute in the simulator to NumPy's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from symnet.backend.cuda.contraction import bodies_of, contraction_bodies
+from symnet.backend.cuda.contraction_plan import Plan, Tile, plan_contraction
+from symnet.backend.cuda.machine import SIMULATOR
+from symnet.compile import nest
+from symnet.compile.contraction import OLD, PRODUCT, Contraction, Dimension, Epilogue
+from symnet.compile.nest import Call, Let, Literal, Name, Select
+
+from .contraction_cases import convolution, dot, problem, simulate, within
+
+
+def check(
+    contraction: Contraction,
+    sizes: Mapping[str, int] | None = None,
+    capacities: Mapping[str, int] | None = None,
+    change: Callable[[Plan], Plan] | None = None,
+    result: Callable[..., tuple[np.ndarray, ...]] | None = None,
+    late_offsets: bool = False,
+) -> int:
+    """Run a contraction's bodies, compare all memory of C and further arrays; the number of bodies.
+
+    `result` takes the sums, what C held and the further arrays; it gives what C and the arrays that the
+    epilogue stores to shall hold.
+    """
+    sizes = dict(sizes or {})
+    given = problem(contraction, sizes)
+    offsets: list[int | str] = list(given.offsets)
+    if late_offsets:
+        offsets = [f"offset{n}" for n in range(len(offsets))]
+        sizes |= dict(zip(map(str, offsets), given.offsets, strict=True))
+    known = {name: size for name, size in sizes.items() if not name.startswith("offset")}
+    capacities = known if capacities is None else capacities
+    if change is None:
+        bodies = contraction_bodies("product", contraction, offsets, SIMULATOR, capacities)
+    else:
+        plan = plan_contraction(contraction, offsets, SIMULATOR, capacities)
+        assert plan is not None
+        names = sorted({*contraction.parameters, *(each for each in offsets if isinstance(each, str))})
+        bodies = bodies_of("product", change(plan), SIMULATOR, names)
+    expected, target = within(given.target, given.product)
+    if result is None:
+        kept = target if contraction.accumulate else 0
+        target[...] = given.product + kept
+        wanted = {"c": expected}
+    else:
+        inputs = [within(each, given.product)[1] for each in given.further]
+        values = result(given.product, target.copy(), *inputs)
+        target[...] = values[0]
+        wanted = {"c": expected}
+        assert contraction.epilogue is not None
+        for (number, _), value in zip(contraction.epilogue.stores, values[1:], strict=True):
+            memory, view = within(given.further[number], given.product)
+            view[...] = value
+            wanted[f"d{number}"] = memory
+    before = {name: memory.copy() for name, memory in given.memory.items() if name not in wanted}
+    simulate(bodies, given.memory, sizes)
+    for name, memory in wanted.items():
+        np.testing.assert_allclose(given.memory[name], memory, rtol=0, atol=given.tolerance)
+    for name, memory in before.items():
+        np.testing.assert_array_equal(given.memory[name], memory)
+    return len(bodies)
+
+
+@pytest.mark.parametrize("a_transposed", [False, True])
+@pytest.mark.parametrize("b_transposed", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_of_every_layout(a_transposed: bool, b_transposed: bool, dtype: str) -> None:
+    for rows, inner, columns in ((5, 7, 6), (1, 20, 3), (8, 12, 16), (13, 1, 9)):
+        check(dot(rows, inner, columns, a_transposed=a_transposed, b_transposed=b_transposed, dtype=dtype))
+
+
+TILES = {
+    "wide": Tile(2, 4, 1, 4, 4, 8),
+    "tall": Tile(8, 1, 1, 2, 4, 8),
+    "one row": Tile(1, 8, 1, 1, 4, 8),
+    "groups": Tile(2, 2, 2, 2, 4, 8),
+    "all groups": Tile(1, 1, 8, 1, 1, 8),
+    "pairs": Tile(4, 2, 1, 2, 2, 8),
+    "large": Tile(4, 2, 1, 8, 8, 8),
+}
+
+
+@pytest.mark.parametrize("tile", TILES.values(), ids=TILES)
+@pytest.mark.parametrize("splits", [1, 3])
+def test_tiles_of_every_form(tile: Tile, splits: int) -> None:
+    def change(plan: Plan) -> Plan:
+        sizes = (tile.height, tile.width)
+        whole = [tile.depth if p.along_inner else s for p, s in zip(plan.operands, sizes, strict=True)]
+        a, b = (
+            replace(each, vector=each.vector if size % each.vector == 0 else 1)
+            for each, size in zip(plan.operands, whole, strict=True)
+        )
+        return replace(plan, tile=tile, splits=splits, operands=(a, b))
+
+    # Some tiles in each direction, the last of them cut short, and a first that is whole.
+    rows, columns = tile.height + max(1, tile.height // 2), tile.width + max(1, tile.width // 4)
+    even = dot(4 * -(-rows // 4), 5 * tile.depth, 4 * -(-columns // 4))
+    for contraction in (even, dot(rows, 45, columns, a_transposed=True, b_transposed=True, accumulate=True)):
+        assert check(contraction, change=change) == (1 if splits == 1 else 2)
+
+
+def test_few_long_sums_are_cut_into_parts() -> None:
+    """The model's own choice, and the same bits each time."""
+    assert check(dot(2, 6000, 1)) == 2
+
+
+@pytest.mark.parametrize("kind", ["forward", "filters", "images"])
+@pytest.mark.parametrize("step", [1, 2])
+def test_convolutions_and_their_gradients(kind: str, step: int) -> None:
+    if kind == "images" and step == 2:
+        step = 1
+    check(convolution(2, 3, 7, 8, 4, (3, 2), step)[kind])
+
+
+def test_batches_and_broadcasts() -> None:
+    batched = Contraction(
+        "float32",
+        (
+            Dimension("batch", 3, 20, 30, 24),
+            Dimension("row", 4, 5, 0, 6),
+            Dimension("inner", 5, 1, 6, 0),
+            Dimension("column", 6, 0, 1, 1),
+        ),
+    )
+    check(batched)
+    # An index of C alone, one of A alone that is summed, one that runs backwards.
+    odd = Contraction(
+        "float32",
+        (
+            Dimension("again", 2, 0, 0, 30),
+            Dimension("row", 3, -4, 0, 8),
+            Dimension("column", 4, 0, 2, 2),
+            Dimension("of a", 3, 16, 0, 0),
+            Dimension("inner", 4, -1, -9, 0),
+        ),
+    )
+    check(odd)
+
+
+def test_lengths_and_strides_found_at_run_time() -> None:
+    late = dot("n0", "n1", "n2", pitch=20)
+    for sizes in ({"n0": 5, "n1": 9, "n2": 7}, {"n0": 1, "n1": 0, "n2": 3}, {"n0": 0, "n1": 4, "n2": 3}):
+        check(late, sizes, {"n0": 20, "n1": 20, "n2": 20})
+    check(late, {"n0": 20, "n1": 19, "n2": 20}, {}, late_offsets=True)
+    strided = Contraction(
+        "float32",
+        (
+            Dimension("row", "n0", "n1", 0, "n2"),
+            Dimension("column", 5, 0, 1, 1),
+            Dimension("inner", 6, 1, "n2", 0),
+        ),
+    )
+    check(strided, {"n0": 7, "n1": 9, "n2": 11}, {"n0": 2**63 - 1})
+    check(convolution("n0", 2, 5, 6, 3, (2, 3))["forward"], {"n0": 3}, {"n0": 4}, late_offsets=True)
+    check(convolution("n0", 2, 5, 6, 3, (2, 3))["filters"], {"n0": 3}, {"n0": 4})
+
+
+def test_parts_of_a_length_found_at_run_time() -> None:
+    def change(plan: Plan) -> Plan:
+        return replace(plan, splits=4)
+
+    for inner in (0, 5, 33, 64):
+        assert check(dot(3, "n0", 5, pitch=70), {"n0": inner}, {"n0": 64}, change) == 2
+
+
+def test_sums_of_nothing() -> None:
+    check(dot(3, 0, 4))
+    assert check(dot(3, 0, 4, accumulate=True)) == 0
+    assert check(dot(3, 4, 0)) == 0
+
+
+def test_accumulation() -> None:
+    check(dot(5, 6, 7, accumulate=True))
+
+
+def _of_bias(dtype: str = "float32") -> Contraction:
+    """A rectified product with a bias by columns, its mask, and a share of what C held."""
+    product, old = Name(dtype, PRODUCT), Name(dtype, OLD)
+    bias, sign = Name(dtype, "x0"), Name("bool", "x1")
+    zero = Literal(dtype, 0.0)
+    statements = (Let("v0", nest.call("add", product, bias)),)
+    value = Name(dtype, "v0")
+    shared = Select(
+        dtype, sign, nest.call("maximum", zero, value), nest.call("mul", old, Literal(dtype, 0.5))
+    )
+    epilogue = Epilogue(
+        (dtype, "bool", dtype), statements, shared, ((2, nest.call("sub", value, Literal(dtype, 1.0))),)
+    )
+    rows, columns = 6, 9
+    return Contraction(
+        dtype,
+        (
+            Dimension("row", rows, 1, 0, columns, (0, columns, columns)),
+            Dimension("column", columns, 0, 5, 1, (1, 1, 1)),
+            Dimension("inner", 5, rows, 1, 0, (0, 0, 0)),
+        ),
+        False,
+        epilogue,
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("splits", [1, 2])
+def test_epilogues_that_read_and_store_beside(dtype: str, splits: int) -> None:
+    def result(total: np.ndarray, old: np.ndarray, bias: np.ndarray, sign: np.ndarray, _: np.ndarray):
+        value = total + bias
+        return np.where(sign, np.maximum(0, value), old * 0.5), value - 1
+
+    contraction = _of_bias(dtype)
+    check(contraction, result=result)
+    check(contraction, change=lambda plan: replace(plan, splits=splits), result=result)
+
+
+def test_epilogue_with_a_function_of_the_library() -> None:
+    product = Name("float32", PRODUCT)
+    epilogue = Epilogue((), (Let("v0", Call("float32", "sigmoid", (product,))),), Name("float32", "v0"))
+    contraction = replace(dot(4, 5, 6), epilogue=epilogue)
+    check(contraction, result=lambda total, old: (1 / (1 + np.exp(-total)),))
