@@ -165,6 +165,10 @@ class NestBuilder:
 
         What is stated must follow from the indices alone, and must not fail: the loops may be empty.
         """
+        if self.lowering.target.many_threads:
+            # Loops that stand one right in the other are threads; what is loaded again lies in a cache.
+            yield
+            return
         walked = (each for index in indices for each in nest.walk_expression(index))
         names = {each.name for each in walked if isinstance(each, Name)}
         depth = len(self._blocks)
@@ -200,17 +204,18 @@ class NestBuilder:
     def loops(
         self, extents: Sequence[Dimension], parallel: bool = True, vector: bool = True, stem: str = "i"
     ) -> Iterator[list[Expression]]:
-        """Loops one in the other: the outermost of more than one round `parallel`, the last `vector`."""
+        """Loops one in the other: the outermost of more than one round `parallel`, the last `vector`.
+
+        For a target of many threads all loops are parallel where one is.
+        """
         outermost = next((i for i, extent in enumerate(extents) if extent != 1), 0)
+        every = self.lowering.target.many_threads
         with contextlib.ExitStack() as stack:
             indices = []
             for position, extent in enumerate(extents):
                 last = position == len(extents) - 1
-                indices.append(
-                    stack.enter_context(
-                        self.loop(extent, stem, parallel and position == outermost, vector and last)
-                    )
-                )
+                shared = parallel and (every or position == outermost)
+                indices.append(stack.enter_context(self.loop(extent, stem, shared, vector and last)))
             yield indices
 
     @contextlib.contextmanager
@@ -247,6 +252,6 @@ class NestBuilder:
         parameters = tuple(
             nest.BufferParameter(self._buffers[each], each.dtype, each in self._written) for each in buffers
         )
-        body = look_at_arguments(self.body)
+        body = tuple(self.body) if self.lowering.target.many_threads else look_at_arguments(self.body)
         made = nest.Nest(name, parameters, tuple(self._sizes), body, tuple(comments))
         return made, buffers

@@ -29,16 +29,19 @@ MOST_DEPTH = 4
 #: content as a size ("size"), or only its shape ("shape").
 Demands = Callable[[Apply], Sequence[str]]
 DEMANDS: dict[type[Op], Demands] = {}
+#: The same for a target of many threads, where that differs.
+DEMANDS_OF_THREADS: dict[type[Op], Demands] = {}
 #: What computing a node once more costs, beside the 1 of an addition.
 COSTS: dict[type[Op], int] = {}
 
 
-def demands(*ops: type[Op]) -> Callable[[Demands], Demands]:
-    """Register how an op uses its operands."""
+def demands(*ops: type[Op], many_threads: bool = False) -> Callable[[Demands], Demands]:
+    """Register how an op uses its operands; `many_threads`: how it does so for such a target alone."""
+    rules = DEMANDS_OF_THREADS if many_threads else DEMANDS
 
     def register(rule: Demands) -> Demands:
         for op in ops:
-            DEMANDS[op] = rule
+            rules[op] = rule
         return rule
 
     return register
@@ -111,7 +114,7 @@ class Fusion:
                     self.of(leaf.variable).kernels.add("size")
 
     def _node(self, node: Apply) -> None:
-        from symnet.compile.lower import BUFFER_OPERANDS, KERNEL_RULES, VIEW_RULES, find
+        from symnet.compile.lower import BUFFER_OPERANDS, VIEW_RULES, find
 
         lowering = self.lowering
         if all(self._is_known(output) for output in node.outputs):
@@ -122,10 +125,10 @@ class Fusion:
                 if self._wants_buffer(node, output):
                     self.materialised.add(output)
             return
-        if find(KERNEL_RULES, node.op) is not None and find(VIEW_RULES, node.op) is None:
+        if lowering.kernel_rule(node) is not None and find(VIEW_RULES, node.op) is None:
             self.materialised.update(node.outputs)
             buffers = set(find(BUFFER_OPERANDS, node.op)(node))
-            rule = find(DEMANDS, node.op)
+            rule = self._demands_of(node.op)
             kinds = (
                 rule(node)
                 if rule is not None
@@ -148,7 +151,7 @@ class Fusion:
                 depth += 1
         for kernel in kernels:
             self._nodes_in[kernel] = self._nodes_in.get(kernel, 0) + 1
-        rule = find(DEMANDS, node.op)
+        rule = self._demands_of(node.op)
         kinds = rule(node) if rule is not None else ["value"] * len(node.inputs)
         self._pass_on(node, kinds, kernels, depth, entries)
 
@@ -166,19 +169,19 @@ class Fusion:
         below.kernels |= demand.kernels
         below.depth = max(below.depth, demand.depth)
         below.entries = max(below.entries, demand.entries)
-        rule = DEMANDS.get(type(node.op))
+        rule = self._demands_of(node.op)
         kinds = rule(node) if rule is not None else ["value"] * len(node.inputs)
         self._pass_on(node, ["shape", *kinds[1:]], demand.kernels, demand.depth, demand.entries)
         return True
 
     def _has_buffer_anyway(self, variable: Variable) -> bool:
-        from symnet.compile.lower import KERNEL_RULES, VIEW_RULES, find
+        from symnet.compile.lower import VIEW_RULES, find
 
         node = variable.owner
         while node is not None and find(VIEW_RULES, node.op) is not None:
             variable = node.inputs[0]
             node = variable.owner
-        return node is None or find(KERNEL_RULES, node.op) is not None
+        return node is None or self.lowering.kernel_rule(node) is not None
 
     def _is_known(self, variable: Variable) -> bool:
         """Whether an integer result follows from sizes alone."""
@@ -204,6 +207,13 @@ class Fusion:
         if not cheap and demand.entries >= 2 * max(1, self._entries(output)):
             return True
         return any(self._nodes_in.get(kernel, 0) >= MOST_NODES for kernel in demand.kernels)
+
+    def _demands_of(self, op: Op) -> Demands | None:
+        from symnet.compile.lower import find
+
+        own = find(DEMANDS_OF_THREADS, op) if self.lowering.target.many_threads else None
+        found: Demands | None = own or find(DEMANDS, op)
+        return found
 
     @staticmethod
     def _is_cheap(node: Apply) -> bool:

@@ -51,6 +51,8 @@ COMPILED_DTYPES = frozenset((nest.BOOL, *nest.FLOATS, *nest.INTEGERS))
 Rule = Callable[["Lowering", Apply], None]
 Pointwise = Callable[["Lowering", Apply, Sequence[Expression], NestBuilder], Expression]
 ViewRule = Callable[["Lowering", Apply, View], View | None]
+#: Zeros before and behind the last axis but one, and the last.
+Border = tuple[tuple[Dimension, Dimension], tuple[Dimension, Dimension]]
 Writer = Callable[["Lowering", Apply, View], bool]
 _Registered = TypeVar("_Registered")
 
@@ -64,6 +66,10 @@ VIEW_RULES: dict[type[Op], ViewRule] = {}
 PREPARATIONS: dict[type[Op], Rule] = {}
 #: Pointwise ops that store all of their result in a way of their own (False where this node has none).
 WRITERS: dict[type[Op], Writer] = {}
+#: For a target of many threads: kernels that differ, and for ops with kernels which nodes are pointwise after
+#: all (those for which the function holds).
+KERNEL_RULES_OF_THREADS: dict[type[Op], Rule] = {}
+POINTWISE_OF_THREADS: dict[type[Op], Callable[[Lowering, Apply], bool]] = {}
 #: For ops with kernels: the operands that must lie in a buffer (others may be computed on the way).
 BUFFER_OPERANDS: dict[type[Op], Callable[[Apply], Sequence[int]]] = {}
 
@@ -81,9 +87,14 @@ def _into(
 
 
 def kernel_rule(
-    *ops: type[Op], buffers: Callable[[Apply], Sequence[int]] | None = None
+    *ops: type[Op], buffers: Callable[[Apply], Sequence[int]] | None = None, many_threads: bool = False
 ) -> Callable[[Rule], Rule]:
-    """Register what makes the kernel of an op; `buffers` gives the operands that must lie in a buffer."""
+    """Register what makes the kernel of an op; `buffers` gives the operands that must lie in a buffer.
+
+    `many_threads`: for such a target alone, beside the general rule.
+    """
+    if many_threads:
+        return _into(KERNEL_RULES_OF_THREADS, ops)
     BUFFER_OPERANDS.update(dict.fromkeys(ops, buffers or (lambda node: range(len(node.inputs)))))
     return _into(KERNEL_RULES, ops)
 
@@ -91,6 +102,13 @@ def kernel_rule(
 def pointwise_rule(*ops: type[Op]) -> Callable[[Pointwise], Pointwise]:
     """Register an op's value at an index."""
     return _into(POINTWISE_RULES, ops)
+
+
+def pointwise_of_threads(
+    *ops: type[Op],
+) -> Callable[[Callable[[Lowering, Apply], bool]], Callable[[Lowering, Apply], bool]]:
+    """Register for which nodes a target of many threads uses an op's pointwise rule and not its kernel."""
+    return _into(POINTWISE_OF_THREADS, ops)
 
 
 def view_rule(*ops: type[Op]) -> Callable[[ViewRule], ViewRule]:
@@ -166,6 +184,13 @@ class Lowering:
         self.views: dict[Variable, View] = {}
         #: New values of shared variables that are written at their update, by what is called then.
         self.deferred: dict[Variable, Callable[[], None]] = {}
+        #: Zeros to put around the last two axes of what is stored, and the whole buffers of what has them.
+        self.borders: dict[Variable, Border] = {}
+        self.bordered: dict[Variable, View] = {}
+        #: Copies of variables with zeros around them, by those.
+        self.copies: dict[tuple[Variable, Border], View] = {}
+        #: Index arrays that kernels have found to be inside axes of these lengths.
+        self.checked_indices: set[tuple[Variable, Dimension]] = set()
         #: Two numbers of each row of a LogSoftmax's operand.
         self.statistics: dict[Variable, View] = {}
         self._results = outputs
@@ -248,10 +273,11 @@ class Lowering:
         self.views[constant] = view
         return view
 
-    def allocate(self, variable: Variable) -> View:
+    def allocate(self, variable: Variable, fills_border: bool = False) -> View:
         """A new buffer for a variable's entries, in C order, and the variable's view of it.
 
-        A result of the function is computed right where the caller gets it.
+        A result of the function is computed right where the caller gets it. Where zeros belong around the
+        entries a kernel stores them now, unless the caller does so (`fills_border`).
         """
         shape = self.shape(variable)
         if variable.dtype not in COMPILED_DTYPES:
@@ -261,8 +287,32 @@ class Lowering:
             if self.graph.outputs[position] is variable and variable.owner is not None:
                 kind, source = "output", position
                 break
+        border = self.borders.get(variable)
+        if border is not None and kind == "arena":
+            return self._allocate_bordered(variable, border, fills_border)
         buffer = self.new_buffer(result_name(variable), variable.dtype, shape, kind, source)
         view = View(buffer, 0, contiguous_strides(shape), shape)
+        self.views[variable] = view
+        return view
+
+    def _allocate_bordered(self, variable: Variable, border: Border, fills_border: bool) -> View:
+        (top, bottom), (left, right) = border
+        *outer, height, width = self.shape(variable)
+        whole = self.scratch(
+            result_name(variable),
+            variable.dtype,
+            (*outer, dims.add(top, height, bottom), dims.add(left, width, right)),
+        )
+        self.bordered[variable] = whole
+        if not fills_border:
+            builder = self.builder()
+            flat = View(whole.buffer, 0, (1,), ())
+            with builder.loop(dims.multiply(*whole.shape), parallel=True, vector=True) as place:
+                builder.store(flat, [place], nest.cast(Literal("int64", 0), variable.dtype))
+            self.add_kernel(builder, [variable.owner] if variable.owner else [], "zeros")
+        strides = whole.strides
+        first = dims.add(dims.multiply(top, strides[-2]), dims.multiply(left, strides[-1]))
+        view = View(whole.buffer, first, strides, self.shape(variable))
         self.views[variable] = view
         return view
 
@@ -405,8 +455,8 @@ class Lowering:
         """A kernel that writes a variable's entries, computed on the way, to a buffer of its own."""
         from symnet.compile.lower_elementwise import write_entries
 
-        destination = self.allocate(variable)
         write = None if variable.owner is None else find(WRITERS, variable.owner.op)
+        destination = self.allocate(variable, fills_border=write is None)
         if write is None or not write(self, variable.owner, destination):
             write_entries(self, variable, destination)
 
@@ -417,9 +467,14 @@ class Lowering:
         for op_rules in (
             *("elementwise", "shape", "indexing", "reduction", "argextreme", "linalg"),
             *("nnet", "conv", "pool", "random", "effects"),
+            *("conv_threads", "pool_threads", "indexing_threads"),
         ):
             __import__(f"symnet.compile.lower_{op_rules}")
         self.fusion.plan()
+        if self.target.many_threads:
+            from symnet.compile.lower_conv_threads import plan_borders
+
+            plan_borders(self)
         self.emit_conditions()
         for node in self.order:
             self.emit_checks(node)
@@ -457,7 +512,7 @@ class Lowering:
                 if seen is not None:
                     self.views[node.outputs[0]] = seen
                     return
-        kernel = find(KERNEL_RULES, node.op)
+        kernel = self.kernel_rule(node)
         if kernel is not None:
             kernel(self, node)
             return
@@ -466,6 +521,16 @@ class Lowering:
         for output in node.outputs:
             if self.fusion.is_materialised(output) and output not in self.views:
                 self.materialise(output)
+
+    def kernel_rule(self, node: Apply) -> Rule | None:
+        """What makes a node's kernel; None where its value is computed entry by entry."""
+        found: Rule | None = find(KERNEL_RULES, node.op)
+        if found is not None and self.target.many_threads:
+            pointwise = find(POINTWISE_OF_THREADS, node.op)
+            if pointwise is not None and pointwise(self, node):
+                return None
+            found = find(KERNEL_RULES_OF_THREADS, node.op) or found
+        return found
 
     def _finish_results(self) -> None:
         """Each result in an output buffer of its own."""

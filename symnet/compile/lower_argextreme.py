@@ -3,19 +3,28 @@
 Along memory each row goes by blocks: vectors find every block's extreme, and only the first block that has
 the row's is searched for the place. Across memory the best so far of a strip of columns is kept, row by row.
 A long search for few results is first done by chunks, whose number follows from the shape.
+For many threads both are two reductions: the extreme, and the first place that has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from symnet.compile import nest
 from symnet.compile.builder import NestBuilder
 from symnet.compile.lower import Lowering, kernel_rule
 from symnet.compile.lower_elementwise import StridedTree, kernel_nodes
-from symnet.compile.lower_reduction import combiner, first_value, strips
+from symnet.compile.lower_reduction import (
+    BLOCK_ENTRIES,
+    BLOCK_RESULTS,
+    DEVICE_BLOCKS,
+    combiner,
+    first_value,
+    strips,
+)
 from symnet.compile.nest import FLOATS, INDEX, Expression, Literal, Name, Select
 from symnet.compile.program import View
+from symnet.graph import dims
 from symnet.graph.dims import Dimension
 from symnet.graph.variable import Apply
 from symnet.ops.reduction import ArgExtreme
@@ -27,6 +36,8 @@ MOST_CHUNKS = 64
 LEAST_CHUNK = 16384
 #: Places across memory are kept in 32 bits.
 _PLACE = "int32"
+#: Behind every place.
+_NOWHERE = Literal(INDEX, 2**63 - 1)
 
 
 class _Search:
@@ -120,6 +131,9 @@ def _arg_extreme(lowering: Lowering, node: Apply) -> None:
     search = _Search(lowering, node)
     nodes = [node, *kernel_nodes(lowering, node.inputs[0])]
     destination = lowering.allocate(node.outputs[0])
+    if lowering.target.many_threads:
+        _by_threads(search, destination, nodes)
+        return
     if _runs_across(search):
         _across(search, destination, nodes)
         return
@@ -173,6 +187,67 @@ def _by_chunks(search: _Search, length: int, destination: View, nodes: Sequence[
             value = builder.load(bests, [number, *kept])
             search.keep_better(builder, best, place, value, builder.load(places, [number, *kept]))
         builder.store(destination, kept, place)
+    lowering.add_kernel(builder, nodes[:1], nodes[0].op.name)
+
+
+def _by_threads(search: _Search, destination: View, nodes: Sequence[Apply]) -> None:
+    """The extreme, then the first place that has it; in parts where there are few results."""
+    lowering, length = search.lowering, search.length
+    shape = [search.shape[axis] for axis in search.kept]
+    results, entries = lowering.capacity(shape), lowering.capacity([length])
+    blocks = max(1, -(-results // BLOCK_RESULTS) if _runs_across(search) else results)
+    count = min(-(-DEVICE_BLOCKS // blocks), entries * results // (blocks * BLOCK_ENTRIES), entries)
+
+    def first_of(
+        builder: NestBuilder,
+        extent: Expression,
+        value: Callable[[Expression], Expression],
+        place: Callable[[Expression], Expression],
+    ) -> tuple[Name, Name]:
+        best = builder.declare(first_value(search.function, search.dtype), "best")
+        with builder.loop(extent, "k") as index:
+            builder.accumulate(best, combiner(search.function, search.dtype), value(index))
+        first = builder.declare(_NOWHERE, "place")
+        with builder.loop(extent, "k") as index:
+            attains = search.attains(value(index), best)
+            builder.accumulate(first, "minimum", Select(INDEX, attains, place(index), _NOWHERE))
+        return best, first
+
+    if count < 2:
+        builder = lowering.builder()
+        with builder.loops(shape, vector=False) as kept:
+            _, first = first_of(
+                builder, builder.size(length), lambda k: search.value(builder, kept, k), lambda k: k
+            )
+            builder.store(destination, kept, first)
+        lowering.add_kernel(builder, nodes, nodes[0].op.name)
+        return
+    bests = lowering.scratch("best", search.dtype, [count, *shape])
+    places = lowering.scratch("place", INDEX, [count, *shape])
+    builder = lowering.builder()
+    with builder.loops([count, *shape], vector=False) as (number, *kept):
+        part = builder.size(dims.ceil_divide(length, count))
+        start = builder.let(nest.multiply(number, part), "start")
+        left = nest.call("minimum", nest.subtract(builder.size(length), start), part)
+        extent = builder.let(nest.call("maximum", left, Literal(INDEX, 0)), "extent")
+        best, first = first_of(
+            builder,
+            extent,
+            lambda k: search.value(builder, kept, nest.add(start, k)),
+            lambda k: nest.add(start, k),
+        )
+        builder.store(bests, [number, *kept], best)
+        builder.store(places, [number, *kept], first)
+    lowering.add_kernel(builder, nodes, f"{search.function}_of_parts")
+    builder = lowering.builder()
+    with builder.loops(shape, vector=False) as kept:
+        _, first = first_of(
+            builder,
+            Literal(INDEX, count),
+            lambda k: builder.load(bests, [k, *kept]),
+            lambda k: builder.load(places, [k, *kept]),
+        )
+        builder.store(destination, kept, first)
     lowering.add_kernel(builder, nodes[:1], nodes[0].op.name)
 
 

@@ -133,7 +133,7 @@ def _spread(lowering: Lowering, node: Apply, images: Variable, sides: Padding, s
 # --- filters, and the indices of the contractions --------------------------------------------------
 
 
-def _oriented(op: Convolution, filters: View) -> View:
+def oriented(op: Convolution, filters: View) -> View:
     """The filters as they meet the images: turned round where the op flips them."""
     if not op.filter_flip:
         return filters
@@ -175,7 +175,7 @@ def _phases(op: Convolution, filters: View, images: View) -> Iterator[tuple[View
         yield part, replace(images, offset=dims.add(images.offset, start)), steps
 
 
-def _axes(
+def contraction_axes(
     lowering: Lowering,
     op: Convolution,
     order: Sequence[str],
@@ -219,13 +219,13 @@ def _conv2d(lowering: Lowering, node: Apply) -> None:
     """Filters are broadcast, images read along their columns; each phase of taps adds to the output."""
     op = node.op
     assert isinstance(op, Conv2d)
-    filters = _oriented(op, lowering.view(node.inputs[1]))
+    filters = oriented(op, lowering.view(node.inputs[1]))
     sides = padding(op, filters.shape[2:])
     images = _spread(lowering, node, node.inputs[0], sides, op.subsample[1])
     out = lowering.allocate(node.outputs[0])
     order = ("filters", "images", "outputs")
     for number, (a, b, steps) in enumerate(_phases(op, filters, images)):
-        axes = _axes(lowering, op, order, a, steps, out)
+        axes = contraction_axes(lowering, op, order, a, steps, out)
         add_contraction(lowering, node, "conv2d", axes, a, b, out, accumulate=number > 0)
 
 
@@ -236,7 +236,7 @@ def _filters_gradient(lowering: Lowering, node: Apply) -> None:
     assert isinstance(op, Conv2dGradientFilters)
     gradient = lowering.view(node.inputs[1])
     out = lowering.allocate(node.outputs[0])
-    filters = _oriented(op, out)
+    filters = oriented(op, out)
     sides = padding(op, filters.shape[2:])
     images = _spread(lowering, node, node.inputs[0], sides, op.subsample[1])
     stretch = row_stretch(op, filters, gradient) if is_rare(lowering, node.inputs[1]) else None
@@ -250,7 +250,7 @@ def _filters_gradient(lowering: Lowering, node: Apply) -> None:
     if len(starts) > 1:
         _clear(lowering, node, out)
     for c, b, steps in _phases(op, filters, images):
-        axes = _axes(lowering, op, order, c, steps, part)
+        axes = contraction_axes(lowering, op, order, c, steps, part)
         if len(starts) == 1:
             add_contraction(lowering, node, "conv2d_by_filters", axes, gradient, b, c)
         else:
@@ -287,7 +287,7 @@ def _images_gradient(lowering: Lowering, node: Apply) -> None:
     """
     op = node.op
     assert isinstance(op, Conv2dGradientImages)
-    filters = _oriented(op, lowering.view(node.inputs[0]))
+    filters = oriented(op, lowering.view(node.inputs[0]))
     gradient = lowering.view(node.inputs[1])
     taps, pixels = (_known_count(each.shape) for each in (filters, gradient))
     by_loops = gradient.buffer.dtype not in FLOATS or min(taps, pixels) > MOST_PRODUCTS
@@ -415,7 +415,7 @@ def _add_taps(lowering: Lowering, node: Apply, filters: View, gradient: View, to
     assert isinstance(op, Convolution)
     taps = list(np.ndindex(*filters.shape[2:]))  # type: ignore[arg-type]
     part, starts = _blocks(gradient, total.view, len(taps))
-    axes = _axes(lowering, op, _BY_IMAGES, filters, total.steps(), part, ("ky", "kx"))
+    axes = contraction_axes(lowering, op, _BY_IMAGES, filters, total.steps(), part, ("ky", "kx"))
     places = []
     for n, (i, j) in itertools.product(starts, taps):
         there = total.place(i * op.filter_dilation[0], j * op.filter_dilation[1])
@@ -427,7 +427,7 @@ def _add_pixels(lowering: Lowering, node: Apply, filters: View, gradient: View, 
     """One kernel for all output pixels, each time with another pixel's gradient."""
     op = node.op
     assert isinstance(op, Convolution)
-    axes = _axes(lowering, op, _BY_IMAGES, filters, total.steps(), gradient, ("y", "x"))
+    axes = contraction_axes(lowering, op, _BY_IMAGES, filters, total.steps(), gradient, ("y", "x"))
     places = []
     for i, j in np.ndindex(*gradient.shape[2:]):  # type: ignore[arg-type]
         there = total.place(i * op.subsample[0], j * op.subsample[1])

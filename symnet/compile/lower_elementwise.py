@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from symnet.compile import nest
 from symnet.compile.builder import NestBuilder
 from symnet.compile.fusion import demands
-from symnet.compile.lower import POINTWISE_RULES, Lowering, find, pointwise_rule
+from symnet.compile.lower import POINTWISE_RULES, Border, Lowering, find, pointwise_rule
 from symnet.compile.nest import INDEX, Expression, Literal
 from symnet.compile.program import View
 from symnet.compile.scalar import parse_scalar
@@ -263,7 +263,11 @@ def write_entries(lowering: Lowering, variable: Variable, destination: View) -> 
         del lowering.views[variable]
     try:
         tree = StridedTree(lowering, variable)
-        if tree.leaves is not None:
+        if own_view is destination and variable in lowering.bordered:
+            write_each(
+                lowering, variable, builder, lambda indices: lowering.value(variable, indices, builder)
+            )
+        elif tree.leaves is not None:
             _write_strided(lowering, tree, destination, builder)
         else:
             _write_indexed(lowering, variable, destination, builder)
@@ -275,6 +279,57 @@ def write_entries(lowering: Lowering, variable: Variable, destination: View) -> 
     lowering.add_kernel(builder, nodes, _stem(nodes) if computes else "copy")
 
 
+def write_each(
+    lowering: Lowering,
+    variable: Variable,
+    builder: NestBuilder,
+    value: Callable[[Sequence[Expression]], Expression],
+) -> None:
+    """Loops that store a value at every entry of a variable where it was allocated, border included."""
+    whole = lowering.bordered.get(variable)
+    if whole is not None:
+        write_bordered(builder, whole, lowering.borders[variable], lowering.shape(variable), value)
+        return
+    view = lowering.views[variable]
+    with builder.loops(view.shape, vector=False) as indices:
+        builder.store(view, indices, value(indices))
+
+
+def write_bordered(
+    builder: NestBuilder,
+    whole: View,
+    border: Border,
+    shape: Sequence[Dimension],
+    value: Callable[[Sequence[Expression]], Expression],
+) -> None:
+    """Loops over a view that hold entries of a shape with zeros around their last two axes."""
+    dtype = whole.buffer.dtype
+    zero = nest.cast(Literal(INDEX, 0), dtype) if dtype != nest.BOOL else Literal(dtype, False)
+    with builder.loops(whole.shape, vector=False) as places:
+        indices = list(places)
+        conditions = []
+        for axis, (before, after) in zip((-2, -1), border, strict=True):
+            indices[axis] = builder.let(nest.subtract(places[axis], builder.size(before)), "at")
+            if before != 0:
+                conditions.append(nest.call("ge", indices[axis], Literal(INDEX, 0)))
+            if after != 0:
+                conditions.append(nest.call("lt", indices[axis], builder.size(shape[axis])))
+        total = builder.declare(zero, "entry")
+        with builder.when(all_of(conditions)):
+            builder.assign(total, value(indices))
+        builder.store(whole, places, total)
+
+
+def all_of(conditions: Sequence[Expression]) -> Expression:
+    """Whether all conditions hold."""
+    if not conditions:
+        return Literal(nest.BOOL, True)
+    found = conditions[0]
+    for each in conditions[1:]:
+        found = nest.call("bitwise_and", found, each)
+    return found
+
+
 def _write_strided(lowering: Lowering, tree: StridedTree, destination: View, builder: NestBuilder) -> None:
     assert tree.leaves is not None
     shape = lowering.shape(tree.root)
@@ -283,7 +338,8 @@ def _write_strided(lowering: Lowering, tree: StridedTree, destination: View, bui
     target = View(
         destination.buffer, destination.offset, tuple(destination.strides[g[-1]] for g in groups), ()
     )
-    with _tiled(builder, extents) if _is_turned(tree, groups, extents) else builder.loops(extents) as indices:
+    tiled = not lowering.target.many_threads and _is_turned(tree, groups, extents)
+    with _tiled(builder, extents) if tiled else builder.loops(extents) as indices:
         value = tree.value(tree.root, tuple(range(tree.rank)), groups, indices, builder)
         builder.store(target, indices, value)
 

@@ -20,6 +20,7 @@ from symnet.graph import dims
 from symnet.graph.dims import Dimension
 from symnet.graph.op import constant_host_value
 from symnet.graph.variable import Apply, Constant, Variable
+from symnet.ops.creation import ARange
 from symnet.ops.indexing import (
     AdvancedIncSubtensor,
     AdvancedSubtensor,
@@ -33,6 +34,8 @@ from symnet.ops.joining import RepeatIndices
 from symnet.ops.nnet import LogSoftmax
 
 COSTS[AdvancedSubtensor] = 3
+#: dtypes in which a range does not wrap round.
+_WIDE = ("int32", "uint32", "int64", "uint64")
 #: Threads that scatter share out an axis in parts of at least so many entries.
 SHORTEST_STRETCH = 512
 
@@ -127,7 +130,7 @@ def _combined(
 def _inc_subtensor(lowering: Lowering, node: Apply) -> None:
     """A copy of the tensor, then the part; the part alone where the tensor is a shared variable's."""
     x, y, *_ = node.inputs
-    if _defer(lowering, node, [y], lambda: _set_part(lowering, node, lowering.view(x))):
+    if defer(lowering, node, [y], lambda: _set_part(lowering, node, lowering.view(x))):
         return
     destination = lowering.allocate(node.outputs[0])
     write_entries(lowering, x, destination)
@@ -152,7 +155,7 @@ def _set_part(lowering: Lowering, node: Apply, destination: View) -> None:
 # --- where the tensor already lies -----------------------------------------------------------------
 
 
-def _defer(lowering: Lowering, node: Apply, operands: Sequence[Variable], run: Callable[[], None]) -> bool:
+def defer(lowering: Lowering, node: Apply, operands: Sequence[Variable], run: Callable[[], None]) -> bool:
     """Leave a shared variable's change in some places to its update, which then writes nothing else.
 
     That is where the result is what the variable becomes and nothing else needs it. The operands are put
@@ -196,20 +199,45 @@ def check_indices(lowering: Lowering, node: Apply) -> None:
     assert isinstance(op, AdvancedSubtensor | AdvancedIncSubtensor)
     x, arrays = node.inputs[0], node.inputs[-len(op.axes) :]
     builder = lowering.builder()
+    many = lowering.target.many_threads
     for axis, array in zip(op.axes, arrays, strict=True):
+        length = lowering.shape(x)[axis]
+        if many:
+            if (array, length) in lowering.checked_indices or _is_inside(lowering, array, length):
+                continue
+            lowering.checked_indices.add((array, length))
         bound = builder.size(lowering.shape(x)[axis])
         message = f"an index is outside axis {axis}: index {{0}}, length {{1}}"
         site = lowering.site(node, message, IndexingError)
-        with builder.loops(lowering.shape(array), parallel=False, vector=False) as indices:
+        with builder.loops(lowering.shape(array), parallel=many, vector=False) as indices:
             wide = builder.let(nest.cast(lowering.value(array, indices, builder), INDEX), "at")
             below = nest.call("lt", nest.add(wide, bound), Literal(INDEX, 0))
             outside = nest.call("bitwise_or", below, nest.call("ge", wide, bound))
             with builder.when(outside):
                 builder.fail(site, wide, bound)
-    lowering.add_kernel(builder, [node], "check_indices")
+    if builder.body or not many:
+        lowering.add_kernel(builder, [node], "check_indices")
 
 
-def _place(
+def is_range(lowering: Lowering, array: Variable) -> bool:
+    """Whether a vector is sure to hold 0, 1, 2 … ."""
+    if array.owner is None or not isinstance(array.owner.op, ARange) or array.dtype not in _WIDE:
+        return False
+    start, _, step = (_content(lowering, each) for each in array.owner.inputs)
+    return (start, step) == (0, 1)
+
+
+def _is_inside(lowering: Lowering, array: Variable, length: Dimension) -> bool:
+    """Whether all indices of an array are sure to be inside an axis."""
+    if is_range(lowering, array):
+        (count,) = lowering.shape(array)
+        return count == length or isinstance(count, int) and isinstance(length, int) and count <= length
+    if isinstance(array, Constant) and isinstance(length, int) and array.dtype != nest.BOOL:
+        return not array.data.size or -length <= int(array.data.min()) <= int(array.data.max()) < length
+    return False
+
+
+def place_of(
     lowering: Lowering,
     array: Variable,
     common: Sequence[Expression],
@@ -256,7 +284,7 @@ def _inner_indices(
     for axis in range(x.ndim):
         if axis in op.axes:
             array = arrays[op.axes.index(axis)]
-            inner.append(_place(lowering, array, common, lowering.shape(x)[axis], builder))
+            inner.append(place_of(lowering, array, common, lowering.shape(x)[axis], builder))
         else:
             inner.append(next(supply))
     return inner
@@ -282,7 +310,7 @@ def _gather(
 def _scatter(lowering: Lowering, node: Apply) -> None:
     """A copy of the tensor, then the values; these alone where the tensor is a shared variable's."""
     x, y, *arrays = node.inputs
-    if _defer(lowering, node, [y, *arrays], lambda: _scatter_at(lowering, node, lowering.view(x))):
+    if defer(lowering, node, [y, *arrays], lambda: _scatter_at(lowering, node, lowering.view(x))):
         return
     destination = lowering.allocate(node.outputs[0])
     write_entries(lowering, x, destination)
@@ -297,12 +325,7 @@ def _scatter_at(lowering: Lowering, node: Apply, destination: View) -> None:
     op = node.op
     assert isinstance(op, AdvancedIncSubtensor)
     x, y, *arrays = node.inputs
-    rank = max(each.ndim for each in arrays)
-    common: list[Dimension] = [1] * rank
-    for array in arrays:
-        for axis, length in enumerate(lowering.shape(array)):
-            if array.type.shape[axis] != 1:
-                common[axis + rank - array.ndim] = length
+    common = common_shape(lowering, arrays)
     kept = [n for axis, n in enumerate(lowering.shape(x)) if axis not in op.axes]
     before, after = kept[: op.place], kept[op.place :]
     stretches = 1
@@ -327,6 +350,17 @@ def _scatter_at(lowering: Lowering, node: Apply, destination: View) -> None:
     lowering.add_kernel(builder, [node], "scatter_set" if op.set_ else "scatter_add")
 
 
+def common_shape(lowering: Lowering, arrays: Sequence[Variable]) -> list[Dimension]:
+    """The shape of index arrays broadcast against each other."""
+    rank = max(each.ndim for each in arrays)
+    common: list[Dimension] = [1] * rank
+    for array in arrays:
+        for axis, length in enumerate(lowering.shape(array)):
+            if array.type.shape[axis] != 1:
+                common[axis + rank - array.ndim] = length
+    return common
+
+
 def _stretches(length: Dimension) -> int:
     """Into how many equal parts an axis is cut."""
     if not isinstance(length, int):
@@ -337,7 +371,7 @@ def _stretches(length: Dimension) -> int:
 # --- lengths that only the data knows --------------------------------------------------------------
 
 
-def _counting(lowering: Lowering, node: Apply, builder: NestBuilder, count: nest.Name) -> None:
+def store_count(lowering: Lowering, node: Apply, builder: NestBuilder, count: Expression) -> None:
     """Store a count where the size that depends on it is read."""
     view = lowering.scratch("count", INDEX, ())
     builder.store(view, (), count)
@@ -356,7 +390,7 @@ def _nonzero(lowering: Lowering, node: Apply) -> None:
             for target, index in zip(targets, indices, strict=True):
                 builder.store(target, [count], index)
             builder.assign(count, nest.add(count, 1))
-    _counting(lowering, node, builder, count)
+    store_count(lowering, node, builder, count)
     lowering.add_kernel(builder, [node], "nonzero")
 
 
@@ -376,5 +410,5 @@ def _repeat_indices(lowering: Lowering, node: Apply) -> None:
             with builder.when(room):
                 builder.store(target, [count], position)
             builder.assign(count, nest.add(count, 1))
-    _counting(lowering, node, builder, count)
+    store_count(lowering, node, builder, count)
     lowering.add_kernel(builder, [node], "repeat_indices")

@@ -154,7 +154,8 @@ def _integer_contraction(
     with contextlib.ExitStack() as outer:
         for axis in axes:
             if axis.c != 0:
-                indices[axis.name] = outer.enter_context(builder.loop(size(axis.extent)))
+                every = lowering.target.many_threads
+                indices[axis.name] = outer.enter_context(builder.loop(size(axis.extent), parallel=every))
         start: Expression = Literal(dtype, False if dtype == nest.BOOL else 0)
         if accumulate:
             start = builder.load(*place(c, "c", indices))

@@ -29,6 +29,12 @@ def _softmax_demands(node: Apply) -> list[str]:
     return ["value"]
 
 
+@demands(Softmax, SoftmaxGradient, many_threads=True)
+def _stored_demands(node: Apply) -> list[str]:
+    """Each pass over a row reads it anew: no thread waits for what another one stores."""
+    return ["buffer"] * len(node.inputs)
+
+
 @demands(LogSoftmax)
 def _logarithm_demands(node: Apply) -> list[str]:
     return ["buffer"]
@@ -44,7 +50,7 @@ def _sum_along(
 ) -> Name:
     """The sum of a value of each column, in stretches."""
     total = builder.declare(first_value("add", dtype))
-    if isinstance(columns, int) and columns <= STRETCH:
+    if builder.lowering.target.many_threads or isinstance(columns, int) and columns <= STRETCH:
         with builder.loop(columns, "column") as column:
             builder.accumulate(total, "add", value(column))
         return total
@@ -69,6 +75,9 @@ def _softmax(lowering: Lowering, node: Apply) -> None:
     (x,) = node.inputs
     out = lowering.allocate(node.outputs[0])
     rows, columns = out.shape
+    if lowering.target.many_threads:
+        _softmax_by_threads(lowering, node, out)
+        return
     stored = _is_stored(lowering, x)
     builder = lowering.builder()
     with builder.loop(rows, "row", parallel=True) as row:
@@ -93,6 +102,26 @@ def _softmax(lowering: Lowering, node: Apply) -> None:
             entry = builder.load(out, [row, column])
             builder.store(out, [row, column], nest.call("mul", entry, factor))
     lowering.add_kernel(builder, [node, *kernel_nodes(lowering, x)], node.op.name)
+
+
+def _softmax_by_threads(lowering: Lowering, node: Apply, out: View) -> None:
+    """The same, with the powers computed twice: no thread reads what another one stored."""
+    (x,) = node.inputs
+    rows, columns = out.shape
+    builder = lowering.builder()
+    with builder.loop(rows, "row", parallel=True) as row:
+        most = builder.declare(first_value("maximum", x.dtype), "most")
+        with builder.loop(columns, "column") as column:
+            builder.accumulate(most, "maximum", lowering.value(x, [row, column], builder))
+
+        def power(column: Expression) -> Expression:
+            return nest.call("exp", nest.call("sub", lowering.value(x, [row, column], builder), most))
+
+        total = _sum_along(builder, columns, x.dtype, power)
+        factor = builder.let(nest.call("div", Literal(x.dtype, 1.0), total))
+        with builder.loop(columns, "column", parallel=True, vector=True) as column:
+            builder.store(out, [row, column], nest.call("mul", power(column), factor))
+    lowering.add_kernel(builder, [node], node.op.name)
 
 
 @preparation(LogSoftmax)
@@ -123,7 +152,8 @@ def _statistics(lowering: Lowering, node: Apply) -> None:
             builder.store(found, [row, Literal(INDEX, 0)], most)
             builder.store(found, [row, Literal(INDEX, 1)], logarithm)
         if out is not None:
-            with builder.loop(columns, "column", vector=True) as column:
+            many = lowering.target.many_threads
+            with builder.loop(columns, "column", parallel=many, vector=True) as column:
                 left = nest.call("sub", lowering.value(x, [row, column], builder), most)
                 builder.store(out, [row, column], nest.call("sub", left, logarithm))
     lowering.add_kernel(builder, [node], node.op.name if found is None else f"{node.op.name}_of_rows")
@@ -158,7 +188,7 @@ def _softmax_gradient(lowering: Lowering, node: Apply) -> None:
             return nest.call("mul", value, lowering.value(probabilities, [row, column], builder))
 
         total = _sum_along(builder, columns, out.buffer.dtype, product)
-        with builder.loop(columns, "column", vector=True) as column:
+        with builder.loop(columns, "column", lowering.target.many_threads, True) as column:
             where = [row, column]
             value = lowering.value(gradient, where, builder) if stored else builder.load(out, where)
             moved = nest.call("sub", value, total)

@@ -106,7 +106,7 @@ class _Places:
 
 
 @dataclass(frozen=True)
-class _Axis:
+class Axis:
     """One pooled axis: its length, and the windows along it."""
 
     length: Dimension
@@ -185,7 +185,7 @@ class _Axis:
         return first, builder.let(nest.subtract(end, first), "windows")
 
 
-class _Pool:
+class Pool:
     """One pooling op on its way to a nest."""
 
     def __init__(self, lowering: Lowering, node: Apply, tensor: Shape, pooled: Shape) -> None:
@@ -196,7 +196,7 @@ class _Pool:
         self.op = op
         self.outer_shape = tensor[:-2]
         self.axes = [
-            _Axis(*each) for each in zip(tensor[-2:], pooled[-2:], op.ws, op.stride, op.pad, strict=True)
+            Axis(*each) for each in zip(tensor[-2:], pooled[-2:], op.ws, op.stride, op.pad, strict=True)
         ]
         self.taps = op.ws[0] * op.ws[1]
         self.dtype = node.inputs[0].dtype
@@ -296,7 +296,7 @@ def _pool2d(lowering: Lowering, node: Apply) -> None:
     op, x = node.op, node.inputs[0]
     assert isinstance(op, Pool2d)
     out = lowering.allocate(node.outputs[0])
-    pool = _Pool(lowering, node, lowering.shape(x), out.shape)
+    pool = Pool(lowering, node, lowering.shape(x), out.shape)
     function = "maximum" if op.mode == "max" else "add"
     with pool.planes():
         for window, whole in pool.windows():
@@ -312,7 +312,7 @@ def _pool2d(lowering: Lowering, node: Apply) -> None:
 def _max_gradient_gradient(lowering: Lowering, node: Apply) -> None:
     x, maxima, second = node.inputs
     out = lowering.allocate(node.outputs[0])
-    pool = _Pool(lowering, node, lowering.shape(x), out.shape)
+    pool = Pool(lowering, node, lowering.shape(x), out.shape)
 
     with pool.planes():
         for window, whole in pool.windows():
@@ -337,7 +337,7 @@ Share = Callable[[Expression, Expression], Expression]
 @kernel_rule(MaxPoolGradient)
 def _max_gradient(lowering: Lowering, node: Apply) -> None:
     x, maxima, gradient = node.inputs
-    pool = _Pool(lowering, node, lowering.shape(x), lowering.shape(maxima))
+    pool = Pool(lowering, node, lowering.shape(x), lowering.shape(maxima))
 
     def shares(window: Sequence[Expression], whole: bool) -> Share:
         most, handed = pool.value(maxima, *window), pool.value(gradient, *window)
@@ -355,7 +355,7 @@ def _max_gradient(lowering: Lowering, node: Apply) -> None:
 @kernel_rule(AveragePoolGradient)
 def _average_gradient(lowering: Lowering, node: Apply) -> None:
     gradient = node.inputs[0]
-    pool = _Pool(lowering, node, lowering.shape(node.outputs[0]), lowering.shape(gradient))
+    pool = Pool(lowering, node, lowering.shape(node.outputs[0]), lowering.shape(gradient))
 
     def shares(window: Sequence[Expression], whole: bool) -> Share:
         handed = pool.builder.let(pool.share(pool.value(gradient, *window), window, whole))
@@ -365,7 +365,7 @@ def _average_gradient(lowering: Lowering, node: Apply) -> None:
     pool.finish("pool_gradient", gradient)
 
 
-def _hand_back(pool: _Pool, shares: Callable[[Sequence[Expression], bool], Share]) -> None:
+def _hand_back(pool: Pool, shares: Callable[[Sequence[Expression], bool], Share]) -> None:
     """Every entry's sum of what the windows that it is in hand back to it."""
     out = pool.lowering.allocate(pool.node.outputs[0])
     with pool.planes():
@@ -382,7 +382,7 @@ def _hand_back(pool: _Pool, shares: Callable[[Sequence[Expression], bool], Share
             pool.for_taps(window, whole, visit)
 
 
-def _fill_between(pool: _Pool, out: View) -> None:
+def _fill_between(pool: Pool, out: View) -> None:
     """Zeros at the entries that no window covers, and at more where windows lie apart."""
     builder = pool.builder
     height, width = (axis.length for axis in pool.axes)
@@ -401,7 +401,7 @@ def _fill_between(pool: _Pool, out: View) -> None:
             pool.store(out, *place, pool.zero)
 
 
-def _gather(pool: _Pool, shares: Callable[[Sequence[Expression], bool], Share], out: View) -> None:
+def _gather(pool: Pool, shares: Callable[[Sequence[Expression], bool], Share], out: View) -> None:
     """Shares are added from the last window to the first: in the order of the windows' taps."""
     builder = pool.builder
     rows, columns = (axis.places() for axis in pool.axes)
@@ -425,7 +425,7 @@ def _count(axis: Sequence[_Places]) -> int:
 
 
 def _gather_alike(
-    pool: _Pool,
+    pool: Pool,
     shares: Callable[[Sequence[Expression], bool], Share],
     out: View,
     rows: Sequence[_Places],

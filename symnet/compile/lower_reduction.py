@@ -35,6 +35,11 @@ LEAST_STRIP = 512
 ROWS = 4
 #: Rows are added up in the result's own dtype up to this many; beyond, rounding would show.
 MOST_ROWS = 4096
+#: Many threads come in blocks: so many blocks keep a device busy, each with so many entries at least, and
+#: next to each other in a block are so many results where memory runs along them.
+DEVICE_BLOCKS = 1024
+BLOCK_ENTRIES = 4096
+BLOCK_RESULTS = 32
 
 
 def first_value(function: str, dtype: str) -> Literal:
@@ -129,8 +134,12 @@ def _reduce(lowering: Lowering, node: Apply) -> None:
     nodes = [node, *kernel_nodes(lowering, node.inputs[0])]
     rows = lowering.capacity([n for n, r in zip(operand.extents, operand.reduced, strict=True) if r])
     results = lowering.capacity([n for n, r in zip(operand.extents, operand.reduced, strict=True) if not r])
-    by_rows = operand.runs_along_kept() and rows <= MOST_ROWS
-    part = _part(operand, rows, results, by_rows)
+    if lowering.target.many_threads:
+        by_rows = False
+        part = _part_for_blocks(operand, rows, results)
+    else:
+        by_rows = operand.runs_along_kept() and rows <= MOST_ROWS
+        part = _part(operand, rows, results, by_rows)
     if part is None:
         builder = lowering.builder()
         _nest(operand, op, op.dtype, destination, builder, by_rows, None)
@@ -142,7 +151,7 @@ def _reduce(lowering: Lowering, node: Apply) -> None:
     builder = lowering.builder()
     with builder.loop(part.count, "part", parallel=True) as number:
         here = View(partial.buffer, partial.offset, partial.strides[1:], shape)
-        _nest(operand, op, dtype, here, builder, by_rows, part.at(number, partial.strides[0]))
+        _nest(operand, op, dtype, here, builder, by_rows, part.at(number, partial.strides[0], builder))
     lowering.add_kernel(builder, nodes, f"{op.name}_of_parts")
     builder = lowering.builder()
     _combine_parts(op, part.count, partial, destination, shape, builder)
@@ -168,19 +177,20 @@ class _Part:
     """A reduction in `count` parts, cut along a group into stretches of `length` of its entries."""
 
     group: int
-    total: int
-    length: int
+    total: Dimension
+    length: Dimension
+    count: int
 
-    @property
-    def count(self) -> int:
-        return -(-self.total // self.length)
-
-    def at(self, number: Expression, step: Dimension) -> _Here:
-        start = nest.multiply(number, self.length)
+    def at(self, number: Expression, step: Dimension, builder: NestBuilder) -> _Here:
+        length = builder.size(self.length)
+        start = nest.multiply(number, length)
         extent: Dimension | Expression = self.length
-        if self.total % self.length:
-            left = nest.subtract(Literal(INDEX, self.total), start)
-            extent = nest.call("minimum", left, Literal(INDEX, self.length))
+        if not isinstance(self.total, int) or not isinstance(self.length, int):
+            # The last parts may be empty.
+            left = nest.call("minimum", nest.subtract(builder.size(self.total), start), length)
+            extent = nest.call("maximum", left, Literal(INDEX, 0))
+        elif self.total % self.length:
+            extent = nest.call("minimum", nest.subtract(Literal(INDEX, self.total), start), length)
         return _Here(self.group, start, extent, number, step)
 
 
@@ -208,7 +218,25 @@ def _part(operand: _Operand, rows: int, results: int, by_rows: bool) -> _Part | 
     length = -(-total // most)
     if length >= 256:
         length = -(-length // 64) * 64
-    return _Part(-group, total, length)
+    return _Part(-group, total, length, -(-total // length))
+
+
+def _part_for_blocks(operand: _Operand, rows: int, results: int) -> _Part | None:
+    """How a reduction is cut so that there are blocks of threads enough for a device."""
+    blocks = -(-results // BLOCK_RESULTS) if operand.runs_along_kept() else results
+    reduced = [i for i, each in enumerate(operand.reduced) if each]
+    if not reduced or not blocks:
+        return None
+    lengths = {i: operand.lowering.capacity([operand.extents[i]]) for i in reduced}
+    group = max(reduced, key=lengths.__getitem__)
+    count = min(-(-DEVICE_BLOCKS // blocks), rows * results // (blocks * BLOCK_ENTRIES), lengths[group])
+    if count < 2:
+        return None
+    total = operand.extents[group]
+    length = dims.ceil_divide(total, count)
+    if isinstance(total, int) and isinstance(length, int):
+        count = -(-total // length)
+    return _Part(group, total, length, count)
 
 
 def _combine_parts(
@@ -216,7 +244,14 @@ def _combine_parts(
 ) -> None:
     combine = combiner(op.function, op.dtype)
     dtype = partial.buffer.dtype
-    with builder.loops(shape) as kept:
+    many = builder.lowering.target.many_threads
+    with builder.loops(shape, vector=not many) as kept:
+        if many:
+            total = builder.declare(first_value(op.function, dtype))
+            with builder.loop(count, "part") as number:
+                builder.accumulate(total, combine, builder.load(partial, [number, *kept]))
+            builder.store(destination, kept, nest.cast(total, op.dtype))
+            return
         value = builder.load(partial, [Literal(INDEX, 0), *kept])
         # In order: what is added first does not depend on lanes.
         for each in range(1, count if count <= ENOUGH else 1):
@@ -299,7 +334,7 @@ def _accumulate(
             view, chosen = _place(operand, destination, indices, part)
             builder.store(view, chosen, nest.cast(total, result))
             return
-        parallel = position == 0 and part is None
+        parallel = operand.lowering.target.many_threads or position == 0 and part is None
         with builder.loop(operand.extents[order[position]], "i", parallel=parallel) as index:
             indices[order[position]] = index
             outer(position + 1)

@@ -1,0 +1,231 @@
+"""Indexing for many threads: takes assignments at index arrays, and masks; hands on nests.
+
+No two threads write the same place, and what is added up in one place comes in the order of the indices.
+
+Assignments at (0, j), (1, j'), (2, j'') … are computed on the way: each entry looks up its row's index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from symnet.compile import nest
+from symnet.compile.builder import NestBuilder
+from symnet.compile.lower import Lowering, kernel_rule, pointwise_of_threads, pointwise_rule
+from symnet.compile.lower_elementwise import all_of, operand_indices, write_entries
+from symnet.compile.lower_indexing import common_shape, defer, is_range, place_of, store_count
+from symnet.compile.nest import BOOL, INDEX, Expression, Literal, Select
+from symnet.compile.program import View
+from symnet.graph import dims
+from symnet.graph.dims import Dimension
+from symnet.graph.variable import Apply, Variable
+from symnet.ops.indexing import AdvancedIncSubtensor, Nonzero
+
+#: A mask is looked through in at most so many chunks, of at least so many entries.
+MOST_CHUNKS = 1024
+LEAST_CHUNK = 32
+
+
+# --- where one of the index arrays counts the entries of its axis -----------------------------------
+
+
+def _counting_axis(lowering: Lowering, node: Apply) -> int | None:
+    """The number of an index array that is 0, 1, 2 … to the end of its axis, as long as the others."""
+    op = node.op
+    assert isinstance(op, AdvancedIncSubtensor)
+    x, _, *arrays = node.inputs
+    for number, (axis, array) in enumerate(zip(op.axes, arrays, strict=True)):
+        if is_range(lowering, array):
+            shape = lowering.shape(array)
+            if shape == (lowering.shape(x)[axis],) and all(lowering.shape(a) == shape for a in arrays):
+                return number
+    return None
+
+
+@pointwise_of_threads(AdvancedIncSubtensor)
+def _is_pointwise(lowering: Lowering, node: Apply) -> bool:
+    return _counting_axis(lowering, node) is not None
+
+
+@pointwise_rule(AdvancedIncSubtensor)
+def _assigned(
+    lowering: Lowering, node: Apply, indices: Sequence[Expression], builder: NestBuilder
+) -> Expression:
+    """The tensor's entry, and what is assigned to it where the other indices of its row mean this place."""
+    op = node.op
+    assert isinstance(op, AdvancedIncSubtensor)
+    x, y, *arrays = node.inputs
+    counting = _counting_axis(lowering, node)
+    assert counting is not None
+    row = indices[op.axes[counting]]
+    kept = [index for axis, index in enumerate(indices) if axis not in op.axes]
+    given = [*kept[: op.place], row, *kept[op.place :]]
+    value = lowering.value(y, operand_indices(lowering, y, given), builder)
+    before = lowering.value(x, indices, builder)
+    if not op.set_:
+        value = builder.let(nest.call("add", before, value))
+    meets = []
+    for number, (axis, array) in enumerate(zip(op.axes, arrays, strict=True)):
+        if number != counting:
+            place = place_of(lowering, array, [row], lowering.shape(x)[axis], builder)
+            meets.append(nest.call("eq", indices[axis], place))
+    return Select(value.dtype, all_of(meets), value, before) if meets else value
+
+
+# --- at any indices ---------------------------------------------------------------------------------
+
+
+@kernel_rule(AdvancedIncSubtensor, many_threads=True)
+def _scatter(lowering: Lowering, node: Apply) -> None:
+    """Each place, or each index that is the first to mean its place, goes through all that are assigned."""
+    op = node.op
+    assert isinstance(op, AdvancedIncSubtensor)
+    x, y, *arrays = node.inputs
+    common = common_shape(lowering, arrays)
+    shape = lowering.shape(x)
+    by_places = lowering.capacity([shape[axis] for axis in op.axes]) < lowering.capacity(common)
+    scatter = _Scatter(lowering, node, common)
+    run = scatter.by_places if by_places else scatter.by_indices
+    if defer(lowering, node, [y, *arrays], lambda: run(lowering.view(x))):
+        return
+    destination = lowering.allocate(node.outputs[0])
+    if not by_places:
+        write_entries(lowering, x, destination)
+    run(destination)
+
+
+class _Scatter:
+    """One assignment at index arrays."""
+
+    def __init__(self, lowering: Lowering, node: Apply, common: Sequence[Dimension]) -> None:
+        assert isinstance(node.op, AdvancedIncSubtensor)
+        self.lowering = lowering
+        self.node = node
+        self.op = node.op
+        self.x, self.y, *self.arrays = node.inputs
+        self.shape = lowering.shape(self.x)
+        self.common = common
+        self.count = dims.multiply(*common)
+
+    def _places(self, flat: Expression, builder: NestBuilder) -> list[Expression]:
+        """The places along the indexed axes that an entry of the index arrays means."""
+        indices = decoded(flat, self.common, builder)
+        return [
+            place_of(self.lowering, array, indices, self.shape[axis], builder)
+            for axis, array in zip(self.op.axes, self.arrays, strict=True)
+        ]
+
+    def _meet(self, flat: Expression, places: Sequence[Expression], builder: NestBuilder) -> Expression:
+        """Whether an entry of the index arrays means these places."""
+        found = self._places(flat, builder)
+        return all_of([nest.call("eq", a, b) for a, b in zip(found, places, strict=True)])
+
+    def _take_in(
+        self, total: nest.Name, flat: Expression, kept: Sequence[Expression], builder: NestBuilder
+    ) -> None:
+        """Add or assign what belongs to an entry of the index arrays."""
+        place = self.op.place
+        given = [*kept[:place], *decoded(flat, self.common, builder), *kept[place:]]
+        y = self.y
+        value = self.lowering.value(y, operand_indices(self.lowering, y, given), builder)
+        builder.assign(total, value if self.op.set_ else nest.call("add", total, value))
+
+    def by_places(self, destination: View) -> None:
+        """Every entry of the tensor goes through all indices."""
+        builder = self.lowering.builder()
+        builder.buffer(destination.buffer, written=True)
+        with builder.loops(self.shape, vector=False) as indices:
+            kept = [index for axis, index in enumerate(indices) if axis not in self.op.axes]
+            places = [indices[axis] for axis in self.op.axes]
+            total = builder.declare(self.lowering.value(self.x, indices, builder))
+            with builder.loop(self.count, "k") as flat, builder.when(self._meet(flat, places, builder)):
+                self._take_in(total, flat, kept, builder)
+            builder.store(destination, indices, total)
+        self._finish(builder)
+
+    def by_indices(self, destination: View) -> None:
+        """Every index that is the first to mean its place goes through itself and all that follow."""
+        builder = self.lowering.builder()
+        builder.buffer(destination.buffer, written=True)
+        lengths = [n for axis, n in enumerate(self.shape) if axis not in self.op.axes]
+        with builder.loops([self.count, *lengths], vector=False) as (flat, *kept):
+            places = self._places(flat, builder)
+            earlier = builder.declare(Literal(BOOL, False), "earlier")
+            with builder.loop(flat, "k") as other:
+                builder.accumulate(earlier, "bitwise_or", self._meet(other, places, builder))
+            with builder.when(nest.call("bitwise_not", earlier)):
+                indices = self._indices(places, kept)
+                total = builder.declare(builder.load(destination, indices))
+                with builder.loop(nest.subtract(builder.size(self.count), flat), "k") as step:
+                    other = builder.let(nest.add(flat, step), "other")
+                    with builder.when(self._meet(other, places, builder)):
+                        self._take_in(total, other, kept, builder)
+                builder.store(destination, indices, total)
+        self._finish(builder)
+
+    def _indices(self, places: Sequence[Expression], kept: Sequence[Expression]) -> list[Expression]:
+        supply = iter(kept)
+        by_axis = dict(zip(self.op.axes, places, strict=True))
+        return [by_axis[axis] if axis in by_axis else next(supply) for axis in range(len(self.shape))]
+
+    def _finish(self, builder: NestBuilder) -> None:
+        self.lowering.add_kernel(builder, [self.node], "scatter_set" if self.op.set_ else "scatter_add")
+
+
+def decoded(flat: Expression, shape: Sequence[Dimension], builder: NestBuilder) -> list[Expression]:
+    """The indices of an entry of a shape, given its number in C order."""
+    found: list[Expression] = []
+    for length in reversed(shape[1:]):
+        size = builder.size(length)
+        found.append(builder.let(nest.call("mod", flat, size), "at"))
+        flat = builder.let(nest.call("floordiv", flat, size), "at")
+    return [flat, *reversed(found)] if shape else []
+
+
+# --- masks ------------------------------------------------------------------------------------------
+
+
+@kernel_rule(Nonzero, many_threads=True)
+def _nonzero(lowering: Lowering, node: Apply) -> None:
+    """Chunks are counted first; then each stores its indices behind those of the chunks before it."""
+    x: Variable = node.inputs[0]
+    shape = lowering.shape(x)
+    total = dims.multiply(*shape)
+    chunks = max(1, min(MOST_CHUNKS, lowering.capacity([total]) // LEAST_CHUNK))
+    length = dims.ceil_divide(total, chunks)
+    counts = lowering.scratch("counts", INDEX, (chunks,))
+
+    def entries(builder: NestBuilder, chunk: Expression) -> tuple[Expression, Expression]:
+        start = builder.let(nest.multiply(chunk, builder.size(length)), "start")
+        left = nest.call("minimum", nest.subtract(builder.size(total), start), builder.size(length))
+        return start, builder.let(nest.call("maximum", left, Literal(INDEX, 0)), "extent")
+
+    def entry(builder: NestBuilder, indices: Sequence[Expression]) -> Expression:
+        return builder.let(nest.cast(lowering.value(x, indices, builder), BOOL))
+
+    builder = lowering.builder()
+    with builder.loop(chunks, "chunk", parallel=True) as chunk:
+        start, extent = entries(builder, chunk)
+        count = builder.declare(Literal(INDEX, 0), "count")
+        with builder.loop(extent, "k") as k:
+            value = entry(builder, decoded(nest.add(start, k), shape, builder))
+            builder.accumulate(count, "add", nest.cast(value, INDEX))
+        builder.store(counts, [chunk], count)
+    lowering.add_kernel(builder, [node], "nonzero_of_chunks")
+    targets = [lowering.allocate(each) for each in node.outputs]
+    builder = lowering.builder()
+    with builder.loop(chunks, "chunk", parallel=True) as chunk:
+        start, extent = entries(builder, chunk)
+        before = builder.declare(Literal(INDEX, 0), "before")
+        with builder.loop(chunk, "k") as k:
+            builder.accumulate(before, "add", builder.load(counts, [k]))
+        count = builder.declare(before, "count")
+        with builder.loop(extent, "k") as k:
+            indices = decoded(nest.add(start, k), shape, builder)
+            with builder.when(entry(builder, indices)):
+                for target, index in zip(targets, indices, strict=True):
+                    builder.store(target, [count], index)
+                builder.assign(count, nest.add(count, 1))
+        with builder.when(nest.call("eq", chunk, Literal(INDEX, chunks - 1))):
+            store_count(lowering, node, builder, count)
+    lowering.add_kernel(builder, [node], "nonzero")
