@@ -106,6 +106,23 @@ def emitter_fingerprint(
     return key(parts)
 
 
+@lru_cache(maxsize=8)
+def fingerprint(modules: tuple[str, ...], packages: tuple[str, ...]) -> str:
+    """A key part for the source text of modules and the versions of installed packages ("" where missing)."""
+    import importlib.metadata
+
+    parts: list[str | bytes] = []
+    for module in modules:
+        for path in _source_files(module):
+            parts += [path.name, path.read_bytes()]
+    for package in packages:
+        try:
+            parts += [package, importlib.metadata.version(package)]
+        except importlib.metadata.PackageNotFoundError:
+            parts += [package, ""]
+    return key(parts)
+
+
 def _source_files(module: str) -> list[Path]:
     spec = importlib.util.find_spec(module)
     if spec is None:

@@ -7,6 +7,8 @@ Inference", 2020, section 5.2).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from symnet.compile.program import (
@@ -68,11 +70,15 @@ def lifetimes(program: Program) -> dict[Buffer, tuple[int, int]]:
 
 def plan_memory(program: Program) -> None:
     """Set the offset of every arena buffer and the size of the arena."""
-    lives = lifetimes(program)
+    program.arena_bytes = place(lifetimes(program))
+
+
+def place(lives: Mapping[Buffer, tuple[int, int]]) -> int:
+    """Set the offsets of buffers, given when each is first and last in use; the bytes that they take."""
     placed = _Placed(len(lives))
     for buffer in sorted(lives, key=lambda each: (-bytes_of(each), lives[each][0])):
         buffer.offset = placed.place(bytes_of(buffer), *lives[buffer])
-    program.arena_bytes = placed.total
+    return placed.total
 
 
 class _Placed:

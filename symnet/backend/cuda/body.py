@@ -41,7 +41,7 @@ class Body:
         `symnet.backend.cuda.toolkit`, the parameters (indexed by int64 element offsets), the sizes, and the
         names above. All threads of a block reach each barrier. A thread that finds a failure stores 1 in
         `state[own]` and returns; in a serial body, which runs alone once that has happened, the one thread
-        stores 1 in `state[own]`, the site and its values in the words after that, and returns.
+        stores the site in `state[own]`, its values in the words after that, and returns.
     blocks
         How many blocks it wants.
     scratch

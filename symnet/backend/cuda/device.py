@@ -1,4 +1,4 @@
-"""What a device does, whether a GPU or a simulation: hands on the interface that both have, and `DeviceArray`.
+"""What a device does, a GPU or a simulation: hands on the interface that both have, and `DeviceArray`.
 
 `symnet.backend.cuda.driver` is a GPU by way of its driver, `symnet.backend.cuda.simulator` the same over
 NumPy's memory. A graph is what runs: launches and copies in an order of their own, set up once, run often.
@@ -13,7 +13,7 @@ a shared variable's container keeps a `DeviceArray` beside its host array, and v
 * `run_many(values, columns, shared, results, first, last) -> int`: how many calls were done before one that
   needs the Python path, as the CPU's;
 * `result_shapes(shapes)`, `sizes()`, `clocks()`, `report` (cache, seconds, kernels, launches, transfers),
-  `kernels` (text, PTX, blocks of each), `program`, `table`, `pattern`, `calls`, `can_be_quick`.
+  `kernels`, `code.codes` (text, PTX, registers of each), `program`, `table`, `pattern`, `can_be_quick`.
 """
 
 from __future__ import annotations
@@ -92,13 +92,28 @@ class Graph(Protocol):
 
 @dataclass(frozen=True)
 class Code:
-    """A kernel's code: its name, its text for `numba.cuda`, its PTX (none where it is simulated), and the
-    threads of its blocks."""
+    """A kernel's code.
+
+    Attributes
+    ----------
+    name, source
+        Its name, and its text for `numba.cuda`.
+    threads
+        Of each of its blocks.
+    ptx, binary
+        What it was compiled to, for people and for the GPU; nothing where it is simulated.
+    registers, shared_bytes, spilled_bytes
+        Of a thread, of a block, of a thread.
+    """
 
     name: str
     source: str
-    ptx: str | None
     threads: int
+    ptx: str = ""
+    binary: bytes = b""
+    registers: int = 0
+    shared_bytes: int = 0
+    spilled_bytes: int = 0
 
 
 class Device(Protocol):
@@ -136,7 +151,7 @@ class Device(Protocol):
     def download(self, memory: Memory, offset: int, array: Array) -> None:
         """Fill a contiguous array from `offset` bytes into memory, when all that was launched is done."""
 
-    def load(self, codes: Sequence[Code]) -> list[Function]:
+    def load(self, codes: Sequence[Code]) -> Sequence[Function]:
         """Make kernels ready.
 
         Raises

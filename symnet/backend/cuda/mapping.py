@@ -33,7 +33,11 @@ def grids(kernel: nest.Nest) -> tuple[Grid, ...]:
     groups: list[list[Statement]] = []
     open_group = False
     for statement in kernel.body:
-        if isinstance(statement, Let) and not (loads_of([statement]) & written):
+        if (
+            isinstance(statement, Let)
+            and not (loads_of([statement]) & written)
+            and names_of(statement.value) <= _outside(kernel, scalars)
+        ):
             scalars[statement.name] = statement
         elif _independent(statement):
             groups.append([statement])

@@ -1,0 +1,328 @@
+"""The order of works: takes those of a program, hands on `Group`s, each one kernel, and what each waits for.
+
+A work waits for the works before it whose entries it reads or overwrites, and for every one before it that
+can fail. So works have levels; those of one level need not wait for each other, and share a kernel where
+none of them keeps the works of the next level waiting (list scheduling by levels: Hu, "Parallel Sequencing
+and Assembly Line Problems", 1961). Arena memory is planned afterwards, by levels, so that it adds as few
+dependencies as can be.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from symnet.backend.cuda.body import Body
+from symnet.backend.cuda.emit import Emitted, Work
+from symnet.backend.cuda.machine import Machine
+from symnet.compile.memory import ITEM_BYTES, bytes_of, place
+from symnet.compile.program import Buffer, HostStep, Program
+
+#: Blocks of a multiprocessor that run at the same time, as far as plans go.
+RESIDENT_BLOCKS = 4
+#: Statements of a thread that take about as long as starting a kernel.
+LAUNCH = 500
+#: Pointers that a kernel is given at most: half of the 4 KiB that its parameters may take.
+MOST_POINTERS = 256
+#: Iterations that a loop is taken to have whose extent is not written as a number.
+_UNKNOWN_ITERATIONS = 16
+
+
+@dataclass(eq=False)
+class Group:
+    """Works that are one kernel, side by side.
+
+    Attributes
+    ----------
+    level, until
+        Groups of a lower level come before; up to when no other group need wait for this one.
+    works
+        In the order of their blocks.
+    after
+        The numbers of the groups that it waits for, without those that others among them wait for.
+    segment
+        How many host steps come before it.
+    """
+
+    level: int
+    works: list[Work]
+    until: int = 0
+    segment: int = 0
+    after: tuple[int, ...] = ()
+
+    @property
+    def buffers(self) -> list[Buffer]:
+        """All that its works touch, each once."""
+        return list(dict.fromkeys(buffer for work in self.works for buffer in work.buffers))
+
+
+@dataclass
+class Ordered:
+    """Groups in an order in which they may run, and the bytes of the arena; its buffers have offsets now."""
+
+    groups: list[Group] = field(default_factory=list)
+    arena_bytes: int = 0
+
+
+def order(program: Program, emitted: Emitted, machine: Machine, together: bool = True) -> Ordered:
+    """The groups of a program's works; sets the offsets of its arena's buffers and of scratch.
+
+    Unless `together`, every work is a group of its own.
+    """
+    works = emitted.works
+    waits = dependencies(works)
+    segments = _segments(works, emitted.cuts)
+    groups: list[Group] = []
+    level = 0
+    for segment in sorted(set(segments)):
+        own = [work for work in works if segments[work.number] == segment]
+        made = _grouped(own, waits, machine, level, together)
+        for group in made:
+            group.segment = segment
+        groups += made
+        level = 1 + max(group.level for group in made)
+    ordered = Ordered(groups, _plan_arena(program, emitted, groups))
+    _find_waits(ordered, waits)
+    return ordered
+
+
+def dependencies(works: Sequence[Work]) -> list[set[int]]:
+    """For each work the numbers of those before it that it waits for, directly."""
+    found: list[set[int]] = []
+    writer: dict[object, int] = {}
+    readers: dict[object, list[int]] = {}
+    last_failing: int | None = None
+    for work in works:
+        waits = set() if last_failing is None else {last_failing}
+        written = set(work.writes)
+        for buffer in work.buffers:
+            if buffer in writer:
+                waits.add(writer[buffer])
+            if buffer in written:
+                waits.update(readers.get(buffer, ()))
+        waits.update(writer[slot] for slot in work.needs if slot in writer)
+        for buffer in work.buffers:
+            if buffer in written:
+                writer[buffer], readers[buffer] = work.number, []
+            else:
+                readers.setdefault(buffer, []).append(work.number)
+        writer.update(dict.fromkeys(work.finds, work.number))
+        if work.flag is not None:
+            last_failing = work.number
+        found.append(waits)
+    return found
+
+
+def _segments(works: Sequence[Work], cuts: Sequence[int]) -> list[int]:
+    """For each work how many host steps come before it."""
+    return [sum(cut <= work.number for cut in cuts) for work in works]
+
+
+# --- levels ----------------------------------------------------------------------------------------
+
+
+def _grouped(
+    works: Sequence[Work],
+    waits: Sequence[set[int]],
+    machine: Machine,
+    first_level: int,
+    together: bool,
+) -> list[Group]:
+    """Works of one segment in groups, level by level."""
+    here = {work.number for work in works}
+    earliest: dict[int, int] = {}
+    for work in works:
+        before = [earliest[number] for number in waits[work.number] if number in here]
+        earliest[work.number] = 1 + max(before, default=-1)
+    depth = 1 + max(earliest.values())
+    latest = dict.fromkeys(here, depth - 1)
+    for work in reversed(works):
+        for number in waits[work.number] & here:
+            latest[number] = min(latest[number], latest[work.number] - 1)
+    groups: list[Group] = []
+    for level in range(depth):
+        ready = [work for work in works if earliest[work.number] == level]
+        urgent = [work for work in ready if latest[work.number] == level]
+        if not together:
+            groups += [Group(first_level + level, [work], first_level + level) for work in ready]
+            continue
+        patience = max([LAUNCH, *(duration(work.body, machine) for work in urgent)])
+        ready.sort(key=lambda work: (latest[work.number] != level, -duration(work.body, machine)))
+        groups += _side_by_side(ready, latest, patience, machine, level, first_level)
+    return groups
+
+
+def _side_by_side(
+    ready: Sequence[Work],
+    latest: dict[int, int],
+    patience: int,
+    machine: Machine,
+    level: int,
+    first_level: int,
+) -> list[Group]:
+    """Works of one level in as few kernels as have room for them.
+
+    One that takes longer than the level's urgent ones and is itself not urgent gets a kernel of its own:
+    those that wait for the urgent ones need not wait for it.
+    """
+    shared: list[Group] = []
+    alone: list[Group] = []
+    for work in ready:
+        slack = latest[work.number] - level
+        if slack and duration(work.body, machine) > patience:
+            alone.append(Group(first_level + level, [work], first_level + level + slack))
+            continue
+        for group in shared:
+            if _fits(group, work, machine):
+                group.works.append(work)
+                break
+        else:
+            shared.append(Group(first_level + level, [work], first_level + level))
+    return shared + alone
+
+
+def _fits(group: Group, work: Work, machine: Machine) -> bool:
+    pointers = set(group.buffers) | set(work.buffers)
+    shared = sum(shared_bytes(each.body) for each in group.works) + shared_bytes(work.body)
+    return len(pointers) <= MOST_POINTERS and shared <= machine.shared_bytes
+
+
+# --- what bodies take ------------------------------------------------------------------------------
+
+
+def duration(body: Body, machine: Machine) -> int:
+    """About how many statements a body's threads run in turn, loops and waves of blocks counted."""
+    waves = -(-body.blocks // (machine.multiprocessors * RESIDENT_BLOCKS))
+    return waves * _counts(body.lines)[0]
+
+
+def shared_bytes(body: Body) -> int:
+    """The shared memory that a body's text asks for."""
+    return _counts(body.lines)[1]
+
+
+@functools.lru_cache(maxsize=4096)
+def _counts(lines: tuple[str, ...]) -> tuple[int, int]:
+    # As a function's body, where `return` may stand.
+    parsed = ast.parse("\n".join(["def body():", *(f"    {line}" for line in lines)]))
+    function = parsed.body[0]
+    assert isinstance(function, ast.FunctionDef)
+    shared = sum(_shared_array(each) for each in ast.walk(function) if isinstance(each, ast.Call))
+    return _statements(function.body), shared
+
+
+def _statements(body: Iterable[ast.stmt]) -> int:
+    total = 0
+    for statement in body:
+        inner = sum(_statements(getattr(statement, name, ())) for name in ("body", "orelse"))
+        repeated = _iterations(statement) if isinstance(statement, ast.For | ast.While) else 1
+        total += 1 + repeated * inner
+    return total
+
+
+def _iterations(loop: ast.For | ast.While) -> int:
+    """How often a loop over a range of numbers runs; of another, what it is taken to."""
+    if isinstance(loop, ast.For) and isinstance(loop.iter, ast.Call):
+        numbers = [_number(each) for each in loop.iter.args]
+        known = [each for each in numbers if each is not None]
+        if len(known) == len(numbers) and known:
+            return len(range(*known))
+        if len(numbers) == 3 and None not in numbers[1:]:
+            # From a lane's number on: as far as the first lane goes.
+            stop, step = known[-2:]
+            return max(1, -(-stop // step))
+    return _UNKNOWN_ITERATIONS
+
+
+def _number(expression: ast.expr) -> int | None:
+    try:
+        value = ast.literal_eval(expression)
+    except ValueError:
+        return None
+    return value if isinstance(value, int) else None
+
+
+def _shared_array(call: ast.Call) -> int:
+    if ast.unparse(call.func) != "cuda.shared.array":
+        return 0
+    given = dict(zip(("shape", "dtype"), call.args, strict=False))
+    given.update({each.arg: each.value for each in call.keywords if each.arg})
+    shape = ast.literal_eval(given["shape"])
+    count = 1
+    for length in shape if isinstance(shape, tuple) else (shape,):
+        count *= length
+    dtype = ast.unparse(given["dtype"]).rpartition(".")[2].strip("'\"_")
+    return count * ITEM_BYTES[dtype]
+
+
+# --- memory and edges ------------------------------------------------------------------------------
+
+
+def _plan_arena(program: Program, emitted: Emitted, groups: Sequence[Group]) -> int:
+    """Give arena buffers places by the levels at which they are in use; the bytes that takes."""
+    lives: dict[Buffer, tuple[int, int]] = {}
+
+    def touch(buffer: Buffer, level: int) -> None:
+        if buffer.kind == "arena":
+            first, last = lives.get(buffer, (level, level))
+            lives[buffer] = min(first, level), max(last, level)
+
+    end = 1 + max((group.until for group in groups), default=0)
+    levels = {work.number: group.level for group in groups for work in group.works}
+    for group in groups:
+        for buffer in group.buffers:
+            touch(buffer, group.level)
+            touch(buffer, group.until)
+    highest = 0
+    for work in emitted.works:
+        highest = max(highest, levels[work.number])
+        if work.flag is not None:
+            # When it fails it is done again in order, after all that did not wait for it.
+            for buffer in work.buffers:
+                touch(buffer, highest)
+    host_steps = [step for step in program.steps if isinstance(step, HostStep)]
+    for number, step in enumerate(host_steps):
+        # It runs behind the last group of its segment or of one before.
+        behind = max((group.until for group in groups if group.segment <= number), default=0)
+        for view in step.views:
+            touch(view.buffer, behind)
+    # What sizes are read from stays: host steps may ask for it anywhere.
+    for view in program.computed.values():
+        if view.buffer in lives:
+            touch(view.buffer, end)
+    return place(lives)
+
+
+def _find_waits(ordered: Ordered, waits: Sequence[set[int]]) -> None:
+    """Set what each group waits for: works' dependencies, and memory that is used anew."""
+    of_work = {work.number: number for number, group in enumerate(ordered.groups) for work in group.works}
+    users: list[tuple[int, int, int, bool]] = []
+    reached: list[set[int]] = []
+    for number, group in enumerate(ordered.groups):
+        before = {of_work[each] for work in group.works for each in waits[work.number]} - {number}
+        mine = []
+        written = {buffer for work in group.works for buffer in work.writes}
+        for buffer in group.buffers:
+            if buffer.kind == "arena":
+                assert buffer.offset is not None
+                mine.append((buffer.offset, buffer.offset + bytes_of(buffer), number, buffer in written))
+        for start, stop, _, writes in mine:
+            before.update(
+                other
+                for begin, end, other, wrote in users
+                if begin < stop and start < end and (writes or wrote)
+            )
+        # Whoever comes later and waits for who writes here waits for those before, too.
+        users = [
+            user
+            for user in users
+            if not any(start <= user[0] and user[1] <= stop for start, stop, _, writes in mine if writes)
+        ]
+        users += mine
+        # Only groups of one segment are nodes of one graph.
+        before = {each for each in before if ordered.groups[each].segment == group.segment}
+        further = set().union(*(reached[each] for each in before)) if before else set()
+        group.after = tuple(sorted(before - further))
+        reached.append(before | further)

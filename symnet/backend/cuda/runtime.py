@@ -1,0 +1,231 @@
+"""Makes a Program runnable on a device: takes it lowered, hands on its kernels' code and where each runs.
+
+What is compiled comes from the cache where it can. None of it needs a device: `plan` and `compiled` serve
+those who compile ahead or only want to look.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache as remembered
+from typing import Any
+
+from symnet.backend.cuda import toolkit
+from symnet.backend.cuda.device import Code, Device
+from symnet.backend.cuda.emit import Emitted, Printer, Work, emit
+from symnet.backend.cuda.kernel_text import NAME, Text, assemble, assemble_serial
+from symnet.backend.cuda.linker import Linked, link
+from symnet.backend.cuda.machine import Machine
+from symnet.backend.cuda.order import Group, Ordered, order
+from symnet.compile import cache
+from symnet.compile.program import Buffer, KernelCall, Program, Table, table_of
+from symnet.config import config
+
+
+@dataclass(frozen=True)
+class Place:
+    """A group as it is launched: which of the kernels, with which buffers."""
+
+    kernel: int
+    buffers: tuple[Buffer, ...]
+    group: Group
+
+
+@dataclass
+class Plan:
+    """A program's kernels as text, and the order in which they run.
+
+    Attributes
+    ----------
+    texts, names
+        Of each kernel; one may run several times.
+    places
+        What runs, in an order that dependencies allow.
+    """
+
+    program: Program
+    table: Table
+    machine: Machine
+    emitted: Emitted
+    ordered: Ordered
+    texts: list[Text] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+
+
+def plan(
+    program: Program, machine: Machine, profiled: bool = False, printer: Printer | None = None
+) -> Plan:
+    """The kernels of a lowered program, and the order in which they run.
+
+    Parameters
+    ----------
+    profiled
+        Every body gets a kernel of its own, so that it can be timed.
+    """
+    table = table_of(program)
+    emitted = emit(program, table, machine, printer)
+    ordered = order(program, emitted, machine, together=not profiled)
+    made = Plan(program, table, machine, emitted, ordered)
+    known: dict[tuple[str, tuple[str, ...]], int] = {}
+    watched = watched_flags(emitted.works)
+    for group in ordered.groups:
+        text, buffers = assemble(group.works, [watched[work.number] for work in group.works])
+        number = known.setdefault((text.source, text.dtypes), len(made.texts))
+        if number == len(made.texts):
+            made.texts.append(text)
+            made.names.append(_kernel_name(group, made.names))
+        # The same text may run on other numbers of blocks.
+        made.places.append(Place(number, buffers, group))
+    return made
+
+
+def watched_flags(works: Sequence[Work]) -> list[int | None]:
+    """For each work the flag that tells it not to run.
+
+    It is that of the last one before it that can fail: who does not run passes that on. Where there is none
+    it is the program's last one, which is set when the run before this one failed.
+    """
+    last = max((work.flag for work in works if work.flag is not None), default=None)
+    found: list[int | None] = []
+    before: int | None = None
+    for work in works:
+        found.append(last if before is None else before)
+        before = before if work.flag is None else work.flag
+    return found
+
+
+def _kernel_name(group: Group, taken: Sequence[str]) -> str:
+    stem = group.works[0].body.name
+    if len(group.works) > 1:
+        stem += f"_and_{len(group.works) - 1}_more"
+    name, number = stem, 1
+    while name in taken:
+        name = f"{stem}_{number}"
+        number += 1
+    return name
+
+
+# --- code ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Compiled:
+    """Kernels' code, and how it came about: "hit", "miss" or "off", or "simulated"."""
+
+    codes: list[Code]
+    how: str
+    seconds: float
+
+
+def compiled(texts: Sequence[Text], names: Sequence[str], machine: Machine) -> Compiled:
+    """Code of kernels for a machine; where kernels are simulated, their text alone.
+
+    Raises
+    ------
+    CompileError
+        When Numba refuses a text.
+    CudaError
+        When the package numba-cuda is not there.
+    """
+    started = time.perf_counter()
+    if toolkit.simulated():
+        codes = [
+            Code(name, text.source.replace(NAME, name, 1), machine.threads)
+            for text, name in zip(texts, names, strict=True)
+        ]
+        return Compiled(codes, "simulated", time.perf_counter() - started)
+    codes, missed = [], False
+    for text, name in zip(texts, names, strict=True):
+        key = _key(text, name, machine) if config.cache else None
+        found = None if key is None else cache.load(key)
+        if found is not None:
+            binary, about = found
+            ptx = about["ptx"]
+            linked = Linked(binary, *about["takes"])
+        else:
+            missed = True
+            signature = [*text.dtypes, "int64", "int64"]
+            compiled_as = text.source.replace(NAME, name, 1)
+            ptx = toolkit.compile(compiled_as, name, signature, machine.compute, machine.threads)
+            linked = link(ptx, name, machine.compute)
+            takes = [linked.registers, linked.shared_bytes, linked.spilled_bytes]
+            if key is not None:
+                cache.store(key, linked.binary, {"name": name, "ptx": ptx, "takes": takes})
+        codes.append(
+            Code(
+                name,
+                text.readable(name),
+                machine.threads,
+                ptx,
+                linked.binary,
+                linked.registers,
+                linked.shared_bytes,
+                linked.spilled_bytes,
+            )
+        )
+    how = "off" if not config.cache else "miss" if missed else "hit"
+    return Compiled(codes, how, time.perf_counter() - started)
+
+
+def _key(text: Text, name: str, machine: Machine) -> str:
+    return cache.key(
+        [
+            *("cuda", _fingerprint(), f"compute {machine.compute} threads {machine.threads}"),
+            *(name, " ".join(text.dtypes), text.source),
+        ]
+    )
+
+
+@remembered
+def _fingerprint() -> str:
+    """Everything besides a kernel's text that decides what PTX comes out."""
+    modules = ("toolkit", "scalar_code", "scalar_values")
+    return cache.fingerprint(
+        tuple(f"symnet.backend.cuda.{module}" for module in modules),
+        ("numba", "numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink", "llvmlite"),
+    )
+
+
+def serial_code(plan: Plan, step: int) -> tuple[Compiled, tuple[Buffer, ...]]:
+    """The kernel that does a step's nest in order, to tell its first failure; and its buffers."""
+    from symnet.backend.cuda.nest_bodies import serial_body
+
+    call = plan.program.steps[step]
+    assert isinstance(call, KernelCall)
+    body = serial_body(call.kernel)
+    slots = {name: number for number, name in enumerate(plan.emitted.slots)}
+    sizes = tuple(slots[name] for name in body.sizes)
+    text, buffers = assemble_serial(Work(0, step, body, call.buffers, sizes, sizes))
+    return compiled([text], [f"{body.name}_in_order"], plan.machine), buffers
+
+
+# --- the device ------------------------------------------------------------------------------------
+
+_finding = threading.Lock()
+_devices: list[Any] = []
+
+
+def find_device() -> Device:
+    """The device that this process uses: the first GPU, or a simulation of one.
+
+    Raises
+    ------
+    CudaError
+        When a package, the driver or a GPU is missing; it says which, and what to do.
+    """
+    with _finding:
+        if not _devices:
+            if toolkit.simulated():
+                from symnet.backend.cuda.simulator import SimulatedDevice
+
+                _devices.append(SimulatedDevice())
+            else:
+                from symnet.backend.cuda.driver import DriverDevice
+
+                _devices.append(DriverDevice())
+        device: Device = _devices[0]
+        return device
