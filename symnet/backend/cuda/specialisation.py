@@ -26,6 +26,7 @@ from symnet.backend.cuda.device import (
     Transfers,
 )
 from symnet.backend.cuda.emit import Printer
+from symnet.backend.cuda.many import ManyCalls
 from symnet.backend.cuda.runtime import Place, compiled, plan, serial_code
 from symnet.compile.backend import DONE, FAILED, Column, Outcome, Pattern
 from symnet.compile.host import HostCalls
@@ -89,6 +90,7 @@ class Specialisation:
         self.desk = Desk(self.plan, arguments, device)
         self.arena = device.allocate(max(ALIGNMENT, program.arena_bytes))
         self._places = self._upload_constants()
+        self._many: ManyCalls | None = None
         self._graphs: list[Graph] = []
         self._nodes: list[list[Node]] = []
         #: The shared variables' memory that the graphs were made for.
@@ -154,19 +156,25 @@ class Specialisation:
             tuple(after),
         )
 
+    def _launches(self, number: int, shared: Sequence[Memory], before: Sequence[Node]) -> list[Node]:
+        """The kernels of one part, which wait for the nodes before them."""
+        nodes: list[Node] = []
+        roots = tuple(range(len(before)))
+        node_of: dict[int, int] = {}
+        for position, place in enumerate(self.plan.places):
+            if place.group.segment == number:
+                after = [node_of[each] for each in place.group.after] or roots
+                node_of[position] = len(before) + len(nodes)
+                nodes.append(self._launch(place, shared, after))
+        return nodes
+
     def _segment(self, number: int, last: bool, shared: Sequence[Memory]) -> list[Node]:
         """The nodes of one part: those between two host steps."""
         desk = self.desk
         nodes: list[Node] = []
         if number == 0:
             nodes.append(Copy(True, desk.host, desk.memory, *desk.inward, ()))
-        roots = tuple(range(len(nodes)))
-        node_of: dict[int, int] = {}
-        for position, place in enumerate(self.plan.places):
-            if place.group.segment == number:
-                after = [node_of[each] for each in place.group.after] or roots
-                node_of[position] = len(nodes)
-                nodes.append(self._launch(place, shared, after))
+        nodes += self._launches(number, shared, nodes)
         waited = {each for node in nodes for each in node.after}
         ends = tuple(each for each in range(len(nodes)) if each not in waited)
         nodes.append(Copy(False, desk.host, desk.memory, *(desk.outward if last else desk.known), ends))
@@ -197,7 +205,7 @@ class Specialisation:
             memory = [each.memory for each in shared]
             self._have_graphs(memory)
             shapes = [*(each.shape for each in values), *(each.shape for each in shared)]
-            self.desk.write(values, [shapes[leaf.position][leaf.axis] for leaf in self.table.lengths])
+            self._write(values, shapes)
             for number in range(1 + len(self._host_steps)):
                 self._run_segment(number)
                 failure = self.desk.failed()
@@ -206,6 +214,10 @@ class Specialisation:
                 if number < len(self._host_steps):
                     self._call_back(self._host_steps[number], values, memory, shapes)
             return DONE, [], self._results(shapes)
+
+    def _write(self, values: Sequence[Array], shapes: Sequence[tuple[int, ...]]) -> None:
+        """Write a call's arguments and all inputs' lengths on the desk."""
+        self.desk.write(values, [shapes[leaf.position][leaf.axis] for leaf in self.table.lengths])
 
     def _run_segment(self, number: int) -> None:
         """Run a part and wait for it."""
@@ -404,8 +416,31 @@ class Specialisation:
         first: int,
         last: int,
     ) -> int:
-        """Run calls `first` to `last`; how many were done before one that failed."""
-        return 0
+        """Run calls `first` to `last`, or the first of them; how many were done before one that failed."""
+        firsts = [each.first for each in columns]
+        shapes = [*(each.shape for each in firsts), *(each.shape for each in shared)]
+        made = self.result_shapes(shapes)
+        if self.profiled or any(
+            each.shape[1:] != shape for each, shape in zip(results, made, strict=True)
+        ):
+            return 0
+        with self._lock:
+            memory = [each.memory for each in shared]
+            if self._many is None:
+                used = list(self.desk.arguments.values())
+                outputs = [buffer for buffer, _ in self.program.outputs]
+                self._many = ManyCalls(self.plan, self.device, used, outputs)
+            given = [columns[position] for position in self.desk.arguments]
+            count = min(last - first, self._many.most([each.first for each in given], made))
+            self._write(firsts, shapes)
+            nodes = self._launches(0, memory, ())
+            return self._many.run(
+                count,
+                [each.stacked(count) for each in given],
+                made,
+                [each[first : first + count] for each in results],
+                *(self.desk, memory, nodes, self.transfers),
+            )
 
 
 def _leaf(size: dims.Dimension) -> Any:
