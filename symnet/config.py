@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import warnings
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -19,7 +21,7 @@ _ALLOWED: dict[str, Sequence[Any]] = {
     "floatX": ("float32", "float64"),
     "mode": ("default", "reference"),
     "backend": ("llvm", "numba"),
-    "device": ("cpu",),
+    "device": ("cpu", "cuda", "auto"),
     "on_unused_input": ("raise", "warn", "ignore"),
     "cache": (True, False),
     "fastmath": (False, True),
@@ -57,15 +59,28 @@ MODE_NAMES = {
     "DebugMode": "reference",
     "DEBUG_MODE": "reference",
 }
+#: What Theano calls the GPU.
+DEVICE_NAMES = {"gpu": "cuda", "gpu0": "cuda", "cuda0": "cuda"}
+_OTHER_NAMES = {"mode": MODE_NAMES, "device": DEVICE_NAMES}
+#: Theano's name of a GPU by its number.
+_NUMBERED = re.compile(r"(?:gpu|cuda)(\d*)")
 
 
 def _parse(name: str, text: str) -> Any:
-    if name == "mode":
-        text = MODE_NAMES.get(text, text)
+    text = _OTHER_NAMES.get(name, {}).get(text, text)
     for value in _ALLOWED[name]:
         if str(value).lower() == text.lower() or (isinstance(value, bool) and text == str(int(value))):
             return value
-    raise ValueError(f"{name}={text!r} is not one of {_choices(name, str)}")
+    raise ValueError(f"{name}={text!r} is not one of {_choices(name, str)}{_advice(name, text)}")
+
+
+def _advice(name: str, value: Any) -> str:
+    """What a GPU's number is to be replaced by."""
+    numbered = _NUMBERED.fullmatch(value) if name == "device" and isinstance(value, str) else None
+    if numbered is None:
+        return ""
+    number = numbered[1]
+    return f' ("cuda" is the first GPU shown; CUDA_VISIBLE_DEVICES={number} in the environment shows this one)'
 
 
 def _choices(name: str, show: Callable[[Any], str] = repr) -> str:
@@ -77,13 +92,14 @@ def _choices(name: str, show: Callable[[Any], str] = repr) -> str:
 
 def _from_environment() -> dict[str, Any]:
     values = dict(_DEFAULTS)
-    flags = os.environ.get("THEANO_FLAGS", "")
-    for flag in flags.split(","):
-        name, _, text = flag.strip().partition("=")
-        # Theano's flags number about 140; those that have no meaning here are passed over, and so are
-        # values that Theano knows and this library does not (device=cuda0 must not stop an import).
-        if name in ("floatX", "on_unused_input"):
-            values[name] = _parse(name, text)
+    parts = (flag.strip().partition("=") for flag in os.environ.get("THEANO_FLAGS", "").split(","))
+    flags = {name: text for name, _, text in parts}
+    # Theano's flags number about 140; those that have no meaning here are passed over.
+    for name in ("floatX", "on_unused_input"):
+        if name in flags:
+            values[name] = _parse(name, flags[name])
+    force = flags.get("force_device", "").lower() in ("true", "1")
+    values["device"] = device_of_theano(flags.get("device", "cpu"), force) or "cpu"
     if os.environ.get("OMP_NUM_THREADS", "").isdigit():
         values["threads"] = min(max(1, int(os.environ["OMP_NUM_THREADS"])), _ALLOWED["threads"][-1])
     for name in _DEFAULTS:
@@ -91,6 +107,24 @@ def _from_environment() -> dict[str, Any]:
         if text:
             values[name] = _parse(name, text)
     return values
+
+
+def device_of_theano(name: str, force: bool) -> str | None:
+    """What a value of Theano's flag `device` means here; None for one that is no CPU and no NVIDIA GPU.
+
+    As in Theano a program that asks for a GPU which is not there runs on the CPU, and a line says so, unless
+    the flag `force_device` is set: "auto", or "cuda".
+    """
+    numbered = _NUMBERED.fullmatch(name)
+    if numbered is None:
+        return name if name in _ALLOWED["device"] else None
+    if numbered[1] not in ("", "0"):
+        warnings.warn(
+            f"device={name}: symnet runs on the first GPU that it is shown; to show it this one, set "
+            f"CUDA_VISIBLE_DEVICES={numbered[1]} in the environment",
+            stacklevel=2,
+        )
+    return "cuda" if force else "auto"
 
 
 class Config:
@@ -103,6 +137,11 @@ class Config:
         "default" compiles; "reference" runs every op by NumPy.
     backend
         "llvm" prints loop nests as LLVM IR; "numba" compiles their Numba source.
+    device
+        Where functions made from now on run: "cpu"; "cuda" (or "gpu", "cuda0", "gpu0"), the first GPU of
+        NVIDIA's, an error where there is none; "auto", that GPU where it can be used and else the CPU, which
+        one line on standard error tells. Of Theano's flags `device=cuda` and the like mean "auto", with
+        `force_device=True` "cuda".
     on_unused_input
         "raise", "warn" or "ignore".
     cache
@@ -147,7 +186,7 @@ class Config:
                 f"symnet.config has no setting {name!r}; it has {', '.join(sorted(values))} "
                 "(symnet.theano.config takes Theano's other flags)"
             )
-        values[name] = self._checked(name, value)
+        values[name] = self.checked(name, value)
         if name == "floatX":
             self.float32_everywhere[0] = value == "float32" and not self._floatX_overridden
         for listener in self._listeners.get(name, ()):
@@ -159,12 +198,21 @@ class Config:
         self._listeners.setdefault(name, []).append(listener)
 
     @staticmethod
-    def _checked(name: str, value: Any) -> Any:
-        if name == "mode" and isinstance(value, str):
-            value = MODE_NAMES.get(value, value)
+    def checked(name: str, value: Any) -> Any:
+        """A setting's value as it is kept.
+
+        Raises
+        ------
+        ArgumentError
+            For one that has no meaning.
+        """
+        if isinstance(value, str):
+            value = _OTHER_NAMES.get(name, {}).get(value, value)
         allowed = _ALLOWED[name]
         if value not in allowed or (isinstance(allowed, range) and isinstance(value, bool)):
-            raise ArgumentError(f"config.{name} = {value!r}: expected one of {_choices(name)}")
+            raise ArgumentError(
+                f"config.{name} = {value!r}: expected one of {_choices(name)}{_advice(name, value)}"
+            )
         return value
 
     @contextlib.contextmanager
@@ -181,7 +229,7 @@ class Config:
         for name in settings:
             if name not in values:
                 raise AttributeError(f"symnet.config has no setting {name!r}")
-        checked = {name: self._checked(name, value) for name, value in settings.items()}
+        checked = {name: self.checked(name, value) for name, value in settings.items()}
         before = {name: values[name] for name in checked if name in _SHARED}
         variable = object.__getattribute__(self, "_overrides")
         own = {name: value for name, value in checked.items() if name not in _SHARED}

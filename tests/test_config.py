@@ -9,10 +9,13 @@ import pytest
 
 import symnet
 import symnet.tensor as T
+from symnet.errors import ArgumentError
 
 
-def settings_with(**environment):
-    code = "import symnet; print(symnet.config.floatX, symnet.config.mode, symnet.config.cache)"
+def settings_with(
+    show="symnet.config.floatX, symnet.config.mode, symnet.config.cache", **environment
+):
+    code = f"import symnet; print({show})"
     given = {k: v for k, v in os.environ.items() if not k.startswith("SYMNET_")}
     given.update(environment)
     command = [sys.executable, "-c", code]
@@ -27,7 +30,7 @@ def test_the_defaults():
 
 @pytest.mark.parametrize(
     "name, value",
-    [("floatX", "float16"), ("mode", "fast"), ("device", "gpu"), ("on_unused_input", "maybe"), ("debug", 9)],
+    [("floatX", "float16"), ("mode", "fast"), ("device", "tpu"), ("on_unused_input", "maybe"), ("debug", 9)],
 )
 def test_a_value_that_is_not_allowed(name, value):
     before = getattr(symnet.config, name)
@@ -89,6 +92,36 @@ def test_theanos_modes_have_a_meaning(name, means):
 def test_the_environment(environment, expected):
     done = settings_with(**environment)
     assert done.stdout.strip() == expected, done.stderr
+
+
+@pytest.mark.parametrize(
+    "environment, expected",
+    [
+        ({}, "cpu"),
+        ({"SYMNET_DEVICE": "cuda"}, "cuda"),
+        ({"SYMNET_DEVICE": "gpu0"}, "cuda"),
+        ({"SYMNET_DEVICE": "Auto"}, "auto"),
+        ({"THEANO_FLAGS": "device=cpu"}, "cpu"),
+        ({"THEANO_FLAGS": "device=gpu"}, "auto"),
+        ({"THEANO_FLAGS": "device=cuda0,force_device=True"}, "cuda"),
+        ({"THEANO_FLAGS": "device=cuda0,force_device=False"}, "auto"),
+        ({"THEANO_FLAGS": "device=opencl0:0"}, "cpu"),
+        ({"THEANO_FLAGS": "device=cuda", "SYMNET_DEVICE": "cpu"}, "cpu"),
+    ],
+)
+def test_the_device_by_the_environment(environment, expected):
+    done = settings_with(show="symnet.config.device", **environment)
+    assert done.stdout.strip() == expected, done.stderr
+
+
+def test_a_gpus_number_is_told_how_to_choose():
+    done = settings_with(SYMNET_DEVICE="cuda1")
+    assert done.returncode != 0 and "CUDA_VISIBLE_DEVICES=1 in the environment" in done.stderr
+    with pytest.raises(ArgumentError, match="CUDA_VISIBLE_DEVICES=3 in the environment"):
+        symnet.config.device = "gpu3"
+    for name in ("gpu", "cuda0", "gpu0", "cuda"):
+        with symnet.config.override(device=name):
+            assert symnet.config.device == "cuda"
 
 
 def test_an_environment_that_makes_no_sense_is_refused():

@@ -253,10 +253,28 @@ def test_a_flag_of_no_one(theano_config):
 def test_what_would_change_the_meaning_is_refused(theano_config):
     with pytest.raises(ArgumentError, match="'off', 'ignore', 'warn', 'raise' is expected"):
         theano_config.compute_test_value = "pdb"
-    for device in ("gpu", "cuda", "gpu0"):
-        with pytest.raises(ArgumentError, match='"cpu" is expected'):
+    for device in ("opencl0:0", "", None):
+        with pytest.raises(ArgumentError, match='for an NVIDIA GPU, is expected'):
             theano_config.device = device
+
+
+def test_theanos_names_of_a_gpu(theano_config):
+    for device in ("gpu", "cuda", "gpu0", "cuda0"):
+        theano_config.device = "cpu"
+        theano_config.device = device
+        assert symnet.config.device == theano_config.device == "auto"
+    theano_config.force_device = True
+    theano_config.device = "cuda"
+    assert symnet.config.device == "cuda"
     theano_config.device = "cpu"
+    assert symnet.config.device == "cpu"
+
+
+def test_a_device_is_used_as_theanos_programs_ask_for_it(installed):
+    scope_of("import theano.sandbox.cuda\ntheano.sandbox.cuda.use('gpu0', force=False)")
+    assert symnet.config.device == "auto"
+    scope_of("import theano.gpuarray\ntheano.gpuarray.use('cuda', force=True)")
+    assert symnet.config.device == "cuda"
 
 
 def test_test_values_by_theanos_flag(theano_config):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import importlib.util
 import json
 import os
 import platform
-import sys
 from typing import Any
 
 _NAMES = {"x86_64": "x86-64", "AMD64": "x86-64"}
@@ -114,19 +112,23 @@ def _cache() -> dict[str, Any]:
 
 
 def _cuda() -> dict[str, Any]:
-    """What there is of CUDA. symnet compiles for the CPU; this says what the machine has."""
-    found: dict[str, Any] = {"symnet": "compiles for the CPU only"}
-    found["numba-cuda"] = _version("numba-cuda")
-    found["driver"] = "found" if _driver() else "not found"
-    return found
+    """What there is of CUDA, and what is missing for `device="cuda"`."""
+    from symnet.backend.cuda.availability import PACKAGE, availability, version_text
+    from symnet.config import config
 
-
-def _driver() -> bool:
-    import ctypes
-
-    names = {"win32": "nvcuda.dll"}
-    try:
-        ctypes.CDLL(names.get(sys.platform, "libcuda.so.1"))
-    except OSError:
-        return False
-    return True
+    found = availability()
+    values: dict[str, Any] = {
+        PACKAGE: found.package or "not installed",
+        "driver": "not found" if found.driver is None else f"for CUDA {version_text(found.driver)}",
+        "config.device": config.device,
+    }
+    for number, gpu in enumerate(found.gpus):
+        values[f"GPU {number}"] = str(gpu)
+    if found.problem is None:
+        values["device cuda"] = '"cuda" and "auto" run on GPU 0'
+    else:
+        values["device cuda"] = f"can't be used: {found.problem}"
+        values["what to do"] = found.hint
+    if found.simulated:
+        values["simulation"] = "NUMBA_ENABLE_CUDASIM=1: kernels run in Numba's simulator"
+    return values

@@ -15,6 +15,7 @@ from symnet.compile.container import Container
 from symnet.compile.host import HostCalls
 from symnet.compile.kernel import Kernel
 from symnet.compile.program import Program, Table
+from symnet.compile.shared import SharedVariable
 from symnet.compile.target import Target
 
 #: How a run ends: well; a check failed (the status words are its site and values); a guard failed, so that
@@ -124,11 +125,24 @@ class Backend(Protocol):
 
     target: Target
 
-    def make(self, program: Program, pattern: Pattern, arguments: int, profiled: bool) -> Specialisation:
-        """A specialisation that runs a program, planned and compiled; `profiled` with clocks."""
+    def make(
+        self,
+        program: Program,
+        pattern: Pattern,
+        arguments: int,
+        shared: Sequence[SharedVariable],
+        profiled: bool,
+    ) -> Specialisation:
+        """A specialisation that runs a program that was planned; its inputs are so many arguments, then
+        shared variables. `profiled`: with clocks."""
 
     def launcher(self) -> Any:
         """What makes calls quick (`symnet.backend.cpu.launcher`); None where nothing does."""
+
+    def facts(
+        self, specialisations: Sequence[Specialisation], containers: Sequence[Container]
+    ) -> dict[str, Any]:
+        """What else a function's report tells of its specialisations and shared variables."""
 
     def hold(self, container: Container) -> Any:
         """A container's value as runs take it; its lock is held from here to the end of the run."""

@@ -30,6 +30,7 @@ from symnet.compile.lower import Checker, lower
 from symnet.compile.program import GuardStep, Program
 from symnet.compile.shared import SharedVariable
 from symnet.compile.specialise import AxisKey, Length, Sizes, Specialiser, leaves_of
+from symnet.compile.target import Target
 from symnet.errors import SymnetError
 from symnet.graph import dims
 from symnet.graph.function_graph import FunctionGraph
@@ -89,11 +90,12 @@ class CompiledExecutor:
     @property
     def report(self) -> dict[str, Any]:
         """Specialisations, arena, cache."""
-        found: dict[str, Any] = {"specialisations": self._count}
+        found: dict[str, Any] = {"device": self.backend.target.name, "specialisations": self._count}
         if self._latest is not None:
             found["arena_bytes"] = self._latest.program.arena_bytes
             found["kernels"] = len(self._latest.program.by_kernel)
             found.update(self._latest.report)
+            found.update(self.backend.facts(self.specialisations, self._locked))
         return found
 
     @property
@@ -268,25 +270,16 @@ class CompiledExecutor:
         for key, each in self._kept:
             if key == (dynamic, capacities, guards):
                 return each
-        made = self.backend.make(self._planned(sizes), dynamic, self.arguments, self.profiled)
+        program = program_for(
+            *(self.graph, self.arguments, self.outputs, self.updates),
+            *(sizes, self.name, self.backend.target, self._checker),
+        )
+        made = self.backend.make(program, dynamic, self.arguments, self.shared, self.profiled)
         self._kept.append(((dynamic, capacities, guards), made))
         self._count += 1
         self._latest = made
         tell_kernels(self.name, self.kernels, self.report)
         return made
-
-    def _planned(self, sizes: Sizes) -> Program:
-        """The program for such sizes: its kernels, and where everything lies."""
-        program = lower(
-            *(self.graph, self.arguments, self.outputs, self.updates),
-            *(sizes, _identifier(self.name), self._checker, self.backend.target),
-        )
-        arrange(program, self.backend.target)
-        return program
-
-    def plan(self, inputs: Sequence[Input]) -> Program:
-        """The program that such inputs would run first, of which nothing is compiled or kept."""
-        return self._planned(Specialiser(self.graph, inputs, set(), {}).run())
 
     def _learn(
         self,
@@ -338,6 +331,26 @@ class CompiledExecutor:
                 return error
         site = chosen.program.sites[status[0]]
         return site.kind(site.message.format(*status[1:]), list(site.operands), site.node.source)
+
+
+def program_for(
+    graph: FunctionGraph,
+    arguments: int,
+    outputs: int,
+    updates: list[SharedVariable],
+    sizes: Sizes,
+    name: str | None,
+    target: Target,
+    checker: Checker | None = None,
+) -> Program:
+    """The program of a rewritten graph for such sizes: its kernels, and where everything lies.
+
+    The graph's first `arguments` inputs are a call's, the first `outputs` of its ends are results, the others
+    the new values of the shared variables `updates`.
+    """
+    program = lower(graph, arguments, outputs, updates, sizes, _identifier(name), checker, target)
+    arrange(program, target)
+    return program
 
 
 def _nobody() -> None:

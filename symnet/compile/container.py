@@ -7,6 +7,7 @@ container is read and written under its lock, so no one ever sees a value half-w
 from __future__ import annotations
 
 import itertools
+import math
 from array import array as words_of
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -106,6 +107,12 @@ class Container:
         return self._array.shape if held is None else held.shape
 
     @property
+    def nbytes(self) -> int:
+        """The bytes of the value's entries, wherever it is."""
+        held = self._held if self._array is _ELSEWHERE else None
+        return self._array.nbytes if held is None else math.prod(held.shape) * held.dtype.itemsize
+
+    @property
     def device(self) -> str:
         """Where the newest value is: "cpu", or "cuda" while it is there alone."""
         return "cuda" if self._array is _ELSEWHERE else "cpu"
@@ -164,6 +171,11 @@ class Container:
 
     def _is_on_device(self) -> bool:
         return self._held is not None and self._held.version == self.version
+
+    def has_room_on(self, device: Any) -> bool:
+        """Whether there is memory for the value on a device already."""
+        held = self._held
+        return held is not None and held.device is device and held.shape == self.shape
 
     def on(
         self, device: Any, make: Callable[[Sequence[int], Any], DeviceArray], transfers: Callable[[], Any]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from symnet.compile.caller import Caller
 from symnet.compile.debug import tell_rewriting
+from symnet.compile.device import resolve_device
 from symnet.compile.mode import Mode, resolve_mode
 from symnet.compile.request import (
     In,
@@ -75,12 +76,16 @@ class Function:
         What happened while it was made: rewriting passes, kernels, memory, cache.
     asked
         What the user asked for, in his own variables.
+    device
+        Where it runs: "cpu" or "cuda".
     """
 
     asked = Asked((), {}, {})
 
     #: What a call runs is the instance's own: first its Python path, later a builtin function. A slot is
     #: where Python finds it without running code of a class.
+    _asked_device: str | None = None
+
     __slots__ = {"__call__": _CALL, "__dict__": "attributes", "__weakref__": "weak references"}
 
     if TYPE_CHECKING:
@@ -99,6 +104,7 @@ class Function:
         allow_downcast: bool | None,
         trace: dict[Variable, Variable],
         profiled: bool = False,
+        device: str | None = None,
     ) -> None:
         self.name = name
         self.inputs = inputs
@@ -110,16 +116,23 @@ class Function:
         self._allow_downcast = allow_downcast
         self._trace = trace
         self._profiled = profiled
+        self._asked_device = device
+        self.device = self._resolved_device()
         started = time.perf_counter()
         self.rewriting = mode.rewrite(graph)
         self.rewrite_seconds = time.perf_counter() - started
         tell_rewriting(name, self.rewriting)
         self._connect()
 
+    def _resolved_device(self) -> str:
+        """Where the function runs: NumPy's reference always on the CPU."""
+        return "cpu" if self.mode.linker == "reference" else resolve_device(self._asked_device)
+
     def _connect(self) -> None:
         """Make what runs the graph."""
         self._executor = self.mode.executor(
-            self.graph, len(self.inputs), self._form.count, self.updates, self.name, self._profiled
+            *(self.graph, len(self.inputs), self._form.count, self.updates),
+            *(self.name, self._profiled, self.device),
         )
         described = (self.inputs, self._form, self.name, self.source, self._allow_downcast)
         self._caller = Caller(*described, self._executor)
@@ -223,7 +236,8 @@ class Function:
     def twin_with_clocks(self) -> Function:
         """A function of the same graph and shared variables whose code adds up its kernels' times."""
         twin = Function.__new__(Function)
-        twin.__setstate__({**self.__getstate__(), "_profiled": True})
+        twin.__dict__.update({**self.__getstate__(), "_profiled": True})
+        twin._connect()
         return twin
 
     @property
@@ -259,6 +273,8 @@ class Function:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        # What was made elsewhere runs where the settings here say, unless its device was named.
+        self.device = self._resolved_device()
         self._connect()
 
     @property
@@ -300,6 +316,7 @@ def function(
     profile: Any = None,
     on_unused_input: str | None = None,
     check: str | None = None,
+    device: str | None = None,
 ) -> Function:
     """Compile expressions into a function.
 
@@ -330,6 +347,9 @@ def function(
         "nan" stops a call at the first result that has a NaN or an infinity which what it is computed from
         lacks; "reference" at the first that is not what NumPy computes. Both name the op, its line, and the
         ranges of its operands, and nothing is written to a shared variable then. They cost time.
+    device
+        Where it runs: "cpu", "cuda" (an NVIDIA GPU) or "auto"; None for `config.device`. Shared variables may
+        be used by functions on both: their values are copied when one needs what the other made.
     accept_inplace, rebuild_strict
         Accepted for Theano's programs.
 
@@ -343,6 +363,8 @@ def function(
         When an update's type is not its shared variable's.
     GraphError
         When something that is not a variable stands where one is expected.
+    CudaError
+        When the device is "cuda" and there is no GPU that can be used.
 
     >>> import symnet, symnet.tensor as T
     >>> x = T.dvector("x")
@@ -375,6 +397,7 @@ def function(
         allow_input_downcast,
         trace,
         bool(profile),
+        device,
     )
     made.asked = Asked(form.variables, update_pairs, replaced)
     for watcher in list(watchers):

@@ -28,7 +28,9 @@ class Mode:
         "nan" or "reference": what compiled code looks at after each result that it stores (see `function`).
     """
 
-    def __init__(self, linker: Any = "default", optimizer: Any = "default", check: str | None = None) -> None:
+    def __init__(
+        self, linker: Any = "default", optimizer: Any = "default", check: str | None = None
+    ) -> None:
         self.linker = "default" if linker in _LINKERS or linker is None else linker
         if self.linker not in ("default", "reference"):
             raise GraphError(f'Mode with linker {linker!r}: "default" or "reference" are expected')
@@ -53,24 +55,27 @@ class Mode:
         updates: list[SharedVariable],
         name: str | None,
         profiled: bool = False,
+        device: str = "cpu",
     ) -> Any:
         """What runs the graph: first `arguments` inputs are the call's, first `outputs` ends the results.
 
-        `profiled`: kernels' times are added up inside the generated code.
+        `profiled`: kernels' times are added up inside the generated code. `device`: "cpu" or "cuda".
         """
         if self.linker == "reference":
             from symnet.backend.reference import ReferenceExecutor
 
             return ReferenceExecutor(graph, arguments, outputs, updates, self.check)
-        from symnet.backend.cpu.specialisation import CpuBackend
         from symnet.compile.call import CompiledExecutor
+        from symnet.compile.device import backend_of
 
         checker = None
         if self.check is not None:
             from symnet.backend.checked import Checker
 
             checker = Checker(self.check)
-        return CompiledExecutor(graph, arguments, outputs, updates, name, CpuBackend(), profiled, checker)
+        return CompiledExecutor(
+            graph, arguments, outputs, updates, name, backend_of(device), profiled, checker
+        )
 
     def checking(self, check: str) -> Mode:
         """This mode, with a check."""

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from symnet.inspect.ahead import ptx
     from symnet.inspect.dot import pydotprint, to_dot
     from symnet.inspect.explanation import explain
     from symnet.inspect.graphs import diagram, to_networkx
@@ -24,6 +25,7 @@ _WHERE = {
     "explain": "explanation",
     "html": "page",
     "pp": "mathematics",
+    "ptx": "ahead",
     "pydotprint": "dot",
     "to_dot": "dot",
     "to_networkx": "graphs",
@@ -36,6 +38,7 @@ __all__ = [
     "explain",
     "html",
     "pp",
+    "ptx",
     "pydotprint",
     "to_dot",
     "to_networkx",

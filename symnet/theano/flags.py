@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from symnet.config import config as settings
+from symnet.config import device_of_theano
 from symnet.errors import ArgumentError
 
 #: Theano's words for `config.test_values`.
@@ -118,11 +119,8 @@ class Flags:
     def __setattr__(self, name: str, value: Any) -> None:
         path = f"{self._section}{name}"
         if not self._section and hasattr(settings, name):
-            if name == "device" and value != "cpu":
-                raise ArgumentError(
-                    f'config.device = {value!r}: "cpu" is expected',
-                    hint="symnet compiles for the CPU; leave the flag out and the program runs there",
-                )
+            if name == "device":
+                value = _device(value, bool(self.force_device))
             setattr(settings, name, value)
         elif path == "compute_test_value":
             if value not in _TEST_VALUES:
@@ -143,6 +141,22 @@ class Flags:
         names = sorted(flag.removeprefix(self._section) for flag in own)
         lines = [f"{self._section}{each} = {_value(self, each)!r}" for each in names]
         return "\n".join(lines if self._section else [repr(settings), *lines])
+
+
+def _device(value: Any, force: bool) -> str:
+    """The setting that Theano's name of a device means."""
+    found = device_of_theano(value, force) if isinstance(value, str) else None
+    if found is None:
+        raise ArgumentError(
+            f'config.device = {value!r}: "cpu", or "cuda" (or "gpu", "cuda0", "gpu0") for an NVIDIA GPU, is '
+            "expected"
+        )
+    return found
+
+
+def use(device: str, force: bool = False, **options: Any) -> None:
+    """`theano.gpuarray.use`, and `theano.sandbox.cuda.use`: functions made from now on run there."""
+    settings.device = _device(device, force)
 
 
 def _value(flags: Flags, path: str) -> Any:

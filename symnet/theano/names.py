@@ -112,7 +112,7 @@ NAMES: dict[str, dict[str, Any]] = {
         "ancestors": "symnet.graph.traversal:ancestors",
         "inputs": "symnet.graph.traversal:roots",
     },
-    "gpuarray": {"pygpu_activated": False},
+    "gpuarray": {"pygpu_activated": False, "use": "symnet.theano.flags:use"},
     "gradient": {
         "DisconnectedInputError": "symnet.errors:DisconnectedInputError",
         "GradientError": "symnet.errors:VerifyGradError",
@@ -136,7 +136,11 @@ NAMES: dict[str, dict[str, Any]] = {
         "pydotprint": "symnet.inspect.dot:pydotprint",
     },
     "sandbox": {},
-    "sandbox.cuda": {"cuda_available": False, "cuda_enabled": False},
+    "sandbox.cuda": {
+        "cuda_available": False,
+        "cuda_enabled": False,
+        "use": "symnet.theano.flags:use",
+    },
     "sandbox.cuda.dnn": {"dnn_available": "symnet.theano.flags:dnn_available"},
     "sandbox.gpuarray": {"pygpu_activated": False},
     "sandbox.rng_mrg": {"MRG_RandomStreams": "symnet.compile.random_streams:MRG_RandomStreams"},

@@ -18,6 +18,7 @@ from symnet.compile.host import HostCalls
 from symnet.compile.kernel import Kernel
 from symnet.compile.plan import STATUS_WORDS, FreeLeases, ListedLeases, lease_words
 from symnet.compile.program import ALIGNMENT, Buffer, Program, table_of
+from symnet.compile.shared import SharedVariable
 from symnet.compile.specialise import Length, SlotLeaf
 from symnet.compile.target import CPU
 from symnet.graph import dims
@@ -249,13 +250,26 @@ class CpuBackend:
 
     target = CPU
 
-    def make(self, program: Program, pattern: Pattern, arguments: int, profiled: bool) -> Specialisation:
+    def make(
+        self,
+        program: Program,
+        pattern: Pattern,
+        arguments: int,
+        shared: Sequence[SharedVariable],
+        profiled: bool,
+    ) -> Specialisation:
         """A specialisation with its code loaded."""
         return Specialisation(program, pattern, arguments, profiled)
 
     def launcher(self) -> Any:
         """The launcher of this process; None where this Python can't have one."""
         return runtime.launcher()
+
+    def facts(
+        self, specialisations: Sequence[Any], containers: Sequence[Container]
+    ) -> dict[str, Any]:
+        """Nothing else: what there is stands in each specialisation's report."""
+        return {}
 
     def hold(self, container: Container) -> np.ndarray[Any, Any]:
         """A container's array."""

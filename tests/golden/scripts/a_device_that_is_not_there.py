@@ -1,3 +1,3 @@
 from symnet import theano
 
-theano.config.device = "gpu"
+theano.config.device = "opencl0:0"

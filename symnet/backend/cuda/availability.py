@@ -1,0 +1,165 @@
+"""What there is of CUDA on this machine: hands on the package, the driver and the GPUs, and what is missing.
+
+Asked of the driver itself through ctypes, so that it can be told without any package.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.metadata
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from symnet.errors import CudaError
+
+PACKAGE = "numba-cuda"
+#: The least version of CUDA that a driver must be for, as `cuDriverGetVersion` tells it; the first such one.
+LEAST_VERSION, LEAST_DRIVER = 13000, "580"
+#: The least compute capability.
+LEAST_COMPUTE = (8, 0)
+_NO_GPU = 100
+_MAJOR, _MINOR = 75, 76
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU that the driver tells of: its name, compute capability, and bytes of memory."""
+
+    name: str
+    compute: tuple[int, int]
+    bytes: int
+
+    def __str__(self) -> str:
+        major, minor = self.compute
+        return f"{self.name}, compute capability {major}.{minor}, {self.bytes / 2**30:.1f} GiB"
+
+
+@dataclass(frozen=True)
+class Availability:
+    """What there is.
+
+    Attributes
+    ----------
+    package
+        The version of numba-cuda, None where it is not installed.
+    driver
+        The CUDA version of NVIDIA's driver, such as 13000; None where there is no driver.
+    gpus
+        The GPUs that it shows; the first is used.
+    problem, hint
+        Why it can't be used, in words that follow on "as", and what to do; None where it can.
+    simulated
+        Whether Numba simulates kernels in this process, for which no GPU is needed.
+    """
+
+    package: str | None
+    driver: int | None
+    gpus: tuple[Gpu, ...]
+    problem: str | None
+    hint: str | None
+    simulated: bool
+
+    def require(self) -> None:
+        """See to it that a GPU, or its simulation, can be used.
+
+        Raises
+        ------
+        CudaError
+            Where it can't; it says what is missing and what to do.
+        """
+        if self.problem is not None and not (self.simulated and self.package is not None):
+            raise CudaError(f'device "cuda" can\'t be used: {self.problem}', hint=self.hint)
+
+
+def version_text(version: int) -> str:
+    """A CUDA version as people write it."""
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
+@functools.cache
+def availability() -> Availability:
+    """What there is in this process; it is looked for once."""
+    package = _package()
+    driver, gpus, problem, hint = _driver()
+    if package is None:
+        problem, hint = f"the package {PACKAGE} is not installed", "pip install symnet[cuda]"
+    return Availability(package, driver, gpus, problem, hint, os.environ.get("NUMBA_ENABLE_CUDASIM") == "1")
+
+
+def _package() -> str | None:
+    """The version of the package, where what it calls the driver by is there, too."""
+    try:
+        importlib.metadata.version("cuda-bindings")
+        return importlib.metadata.version(PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _load() -> Any:
+    """The driver's library; None where there is none."""
+    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        return ctypes.CDLL(name)
+    except OSError:
+        return None
+
+
+def _driver() -> tuple[int | None, tuple[Gpu, ...], str | None, str | None]:
+    """The driver's version, its GPUs, and what is wrong."""
+    library = _load()
+    elsewhere = 'device="auto" runs on the CPU where there is none'
+    if library is None:
+        return (
+            *(None, (), "there is no NVIDIA driver (libcuda.so.1 can't be loaded)"),
+            f"install the driver, {LEAST_DRIVER} or above; {elsewhere}",
+        )
+    number = ctypes.c_int()
+    code = library.cuDriverGetVersion(ctypes.byref(number))
+    version = number.value
+    if code == 0 and version < LEAST_VERSION:
+        return (
+            *(version, (), f"the NVIDIA driver is for CUDA {version_text(version)}"),
+            f"CUDA {version_text(LEAST_VERSION)} is needed: install driver {LEAST_DRIVER} or above",
+        )
+    code = code or library.cuInit(0)
+    code = code or library.cuDeviceGetCount(ctypes.byref(number))
+    if code not in (0, _NO_GPU):
+        return version, (), f"the NVIDIA driver fails ({_error(library, code)})", "nvidia-smi says more"
+    gpus = tuple(_gpu(library, each) for each in range(0 if code else number.value))
+    if not gpus:
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+        hint = f"nvidia-smi lists those of this machine; {elsewhere}"
+        if hidden is not None:
+            hint = f"CUDA_VISIBLE_DEVICES={hidden} in the environment may hide it; {hint}"
+        return version, (), "the NVIDIA driver shows no GPU", hint
+    (major, minor), (least, below) = gpus[0].compute, LEAST_COMPUTE
+    if (major, minor) < LEAST_COMPUTE:
+        return (
+            *(version, gpus, f"{gpus[0].name} has compute capability {major}.{minor}"),
+            f"{least}.{below} or above is needed; of several GPUs the first one shown is used, and "
+            "CUDA_VISIBLE_DEVICES in the environment says which that is",
+        )
+    return version, gpus, None, None
+
+
+def _error(library: Any, code: int) -> str:
+    text = ctypes.c_char_p()
+    if library.cuGetErrorString(code, ctypes.byref(text)) or text.value is None:
+        return f"error {code}"
+    return f"error {code}: {text.value.decode()}"
+
+
+def _gpu(library: Any, number: int) -> Gpu:
+    handle, value, size = ctypes.c_int(), ctypes.c_int(), ctypes.c_size_t()
+    name = ctypes.create_string_buffer(256)
+    library.cuDeviceGet(ctypes.byref(handle), number)
+    library.cuDeviceGetName(name, len(name), handle)
+    library.cuDeviceTotalMem_v2(ctypes.byref(size), handle)
+    compute = []
+    for attribute in (_MAJOR, _MINOR):
+        library.cuDeviceGetAttribute(ctypes.byref(value), attribute, handle)
+        compute.append(value.value)
+    return Gpu(name.value.decode(), (compute[0], compute[1]), size.value)
