@@ -20,6 +20,7 @@ from symnet.compile.specialise import Specialiser
 from symnet.config import config
 from symnet.errors import ArgumentError
 from symnet.inspect.count import Count, counts, touched
+from symnet.inspect.subject import limits_of
 
 _UNITS = ((1e-6, 1e9, "ns"), (1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (float("inf"), 1.0, "s"))
 _LEAST_ROUND_SECONDS = 0.001
@@ -35,6 +36,8 @@ class Benchmark:
         The function's.
     threads
         Those that it may use, `config.threads`.
+    gpu
+        The GPU that it runs on; None for one on the CPU.
     rounds
         Seconds of one call, in each of several rounds of calls.
     kernels
@@ -58,6 +61,7 @@ class Benchmark:
     bytes: int
     limit_seconds: float
     bound: str
+    gpu: str | None = None
 
     @property
     def least(self) -> float:
@@ -93,7 +97,7 @@ class Benchmark:
     def __str__(self) -> str:
         plural = "s" if self.threads != 1 else ""
         lines = [
-            f"{self.name}, {self.threads} thread{plural}",
+            f"{self.name}, " + (self.gpu or f"{self.threads} thread{plural}"),
             f"  time      {_time(self.least)} least, {_time(self.median)} median, "
             f"{self.spread:.0%} spread over {len(self.rounds)} rounds",
             f"  computes  {_amount(self.flops)}FLOP, {self.gflops:.4g} GFLOP/s",
@@ -142,10 +146,7 @@ def benchmark(function: Function, *arguments: Any, seconds: float = 0.5, rounds:
         for dtype, count in each.flops.items():
             flops[dtype] = flops.get(dtype, 0) + count
     read, written = sum(each.read for each in counted), sum(each.written for each in counted)
-
-    from symnet.backend.cpu.limits import machine_limits
-
-    arithmetic, memory = machine_limits(config.threads).seconds(flops, read, written, touched(made.program))
+    arithmetic, memory = limits_of(function).seconds(flops, read, written, touched(made.program))
     return Benchmark(
         name=function.name or "function",
         threads=config.threads,
@@ -155,6 +156,7 @@ def benchmark(function: Function, *arguments: Any, seconds: float = 0.5, rounds:
         bytes=read + written,
         limit_seconds=max(arithmetic, memory),
         bound="arithmetic" if arithmetic >= memory else "memory",
+        gpu=function._executor.report.get("gpu"),
     )
 
 

@@ -21,6 +21,7 @@ from symnet.config import config
 from symnet.errors import ArgumentError
 from symnet.graph.source import SourceLine
 from symnet.inspect.count import Count, counts, touched
+from symnet.inspect.subject import limits_of
 
 if TYPE_CHECKING:
     from symnet.compile.function import Function
@@ -80,6 +81,8 @@ class Profile:
     ----------
     name, calls, threads
         The function's name, how many calls were measured, how many threads might share a kernel.
+    gpu
+        The GPU that it runs on; None for one on the CPU.
     seconds
         What a call takes on average, as its caller sees it.
     kernels
@@ -93,6 +96,7 @@ class Profile:
     kernels: tuple[KernelProfile, ...]
     _order: tuple[str, ...] = field(repr=False)
     _nanoseconds: tuple[tuple[int, ...], ...] = field(repr=False)
+    gpu: str | None = None
 
     @property
     def kernel_seconds(self) -> float:
@@ -106,7 +110,7 @@ class Profile:
 
     def __str__(self) -> str:
         plural = "s" if self.threads != 1 else ""
-        threads = f"{self.threads} thread{plural}"
+        threads = f"{self.threads} thread{plural}" if self.gpu is None else self.gpu
         lines = [
             f"{self.name}: {self.seconds * 1e6:.1f} us a call, {self.calls} calls, {threads}",
             f"{'us':>10} {'share':>6} {'runs':>5} {'GFLOP/s':>8} {'GB/s':>7} {'limit':>6}  kernel",
@@ -200,10 +204,8 @@ def _made(
     seconds: float,
     rows: list[tuple[int, ...]],
 ) -> Profile:
-    from symnet.backend.cpu.limits import machine_limits
-
     program = specialisation.program
-    limits = machine_limits(config.threads)
+    limits = limits_of(function)
     resident = touched(program)
     runs_in_order = counts(program, specialisation.sizes())
     counted: dict[str, list[tuple[Count, int]]] = {}
@@ -231,7 +233,8 @@ def _made(
     kernels.sort(key=lambda each: -each.seconds)
     order = tuple(each.name for each in runs_in_order)
     return Profile(
-        function.name or "function", calls, config.threads, seconds, tuple(kernels), order, tuple(rows)
+        *(function.name or "function", calls, config.threads, seconds, tuple(kernels), order, tuple(rows)),
+        function._executor.report.get("gpu"),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from symnet.compile.call import CompiledExecutor
 from symnet.compile.function import Function
@@ -173,6 +173,25 @@ def leaf_kind(variable: Variable) -> str:
     if isinstance(variable, Constant):
         return "constant"
     return "shared" if isinstance(variable, SharedVariable) else "input"
+
+
+class Limits(Protocol):
+    """What a function's machine can do at most."""
+
+    def seconds(self, flops: dict[str, int], read: int, written: int, touched: int) -> tuple[float, float]:
+        """The least that so many operations of each dtype take, and that so many bytes take."""
+
+
+def limits_of(function: Function) -> Limits:
+    """The limits of what a function runs on: of the CPU measured, of a GPU by its maker's figures."""
+    if function.device == "cuda":
+        from symnet.backend.cuda.limits import device_limits
+
+        return device_limits()
+    from symnet.backend.cpu.limits import machine_limits
+    from symnet.config import config
+
+    return machine_limits(config.threads)
 
 
 def written_in(source: SourceLine | None) -> SourceLine | None:

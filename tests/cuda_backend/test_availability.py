@@ -5,6 +5,7 @@ you keep it.
 """
 
 import ctypes
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -19,6 +20,7 @@ import pytest
 import symnet
 from symnet.backend.cuda import availability as module
 from symnet.backend.cuda.availability import availability
+from symnet.backend.cuda.limits import device_limits, limits_of
 from symnet.errors import ArgumentError, CudaError
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
@@ -54,7 +56,9 @@ class Driver:
         return 0
 
     def cuDeviceGetAttribute(self, place, attribute, handle):
-        place._obj.value = self.gpus[handle.value][attribute - 75]
+        major, minor = self.gpus[handle.value]
+        told = {13: 1_980_000, 16: 132, 36: 2_619_000, 37: 5120, 75: major, 76: minor}
+        place._obj.value = told[attribute]
         return 0
 
     def cuGetErrorString(self, code, place):
@@ -137,6 +141,20 @@ def test_a_gpu_is_told_of():
         found.require()
         assert found.problem is None and found.driver == 13000 and not found.simulated
         assert [str(each) for each in found.gpus] == ["NVIDIA Example, compute capability 9.0, 80.0 GiB"]
+
+
+def test_the_limits_are_those_of_the_makers_data_sheet():
+    """NVIDIA H100 SXM: 67 TFLOP/s of float32, 34 of float64 and 3.35 TB/s; A100: 19.5 TFLOP/s and 9.7."""
+    with Machine("a_gpu"):
+        limits = device_limits()
+        (gpu,) = availability().gpus
+    assert limits.flops["float32"] == pytest.approx(67e12, rel=0.01)
+    assert limits.flops["float64"] == pytest.approx(34e12, rel=0.02)
+    assert limits.bytes == pytest.approx(3.35e12, rel=0.01)
+    older = dataclasses.replace(gpu, compute=(8, 0), multiprocessors=108, clock=1_410_000_000)
+    assert limits_of(older).flops == pytest.approx({"float32": 19.5e12, "float64": 9.7e12}, rel=0.01)
+    assert limits.seconds({"float32": 67_000}, 3350, 0, 0) == pytest.approx((1e-9, 1e-9), rel=0.01)
+    assert device_limits().seconds({"float32": 5}, 4, 4, 8) == (0, 0)
 
 
 def test_the_real_libraries_name_is_asked(monkeypatch):

@@ -21,16 +21,37 @@ LEAST_VERSION, LEAST_DRIVER = 13000, "580"
 #: The least compute capability.
 LEAST_COMPUTE = (8, 0)
 _NO_GPU = 100
-_MAJOR, _MINOR = 75, 76
+#: The driver's numbers of what it tells of a GPU; its clocks are in kHz.
+_CLOCK, _MULTIPROCESSORS, _MEMORY_CLOCK, _BUS, _MAJOR, _MINOR = 13, 16, 36, 37, 75, 76
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU that the driver tells of: its name, compute capability, and bytes of memory."""
+    """A GPU that the driver tells of.
+
+    Attributes
+    ----------
+    name
+        As its maker calls it.
+    compute
+        Its compute capability.
+    bytes
+        Its memory.
+    multiprocessors
+        How many it has.
+    clock, memory_clock
+        The highest rates of its multiprocessors and of its memory, in Hz.
+    bus_bits
+        How wide the way to its memory is.
+    """
 
     name: str
     compute: tuple[int, int]
     bytes: int
+    multiprocessors: int
+    clock: int
+    memory_clock: int
+    bus_bits: int
 
     def __str__(self) -> str:
         major, minor = self.compute
@@ -153,13 +174,18 @@ def _error(library: Any, code: int) -> str:
 
 
 def _gpu(library: Any, number: int) -> Gpu:
-    handle, value, size = ctypes.c_int(), ctypes.c_int(), ctypes.c_size_t()
+    handle, size = ctypes.c_int(), ctypes.c_size_t()
     name = ctypes.create_string_buffer(256)
     library.cuDeviceGet(ctypes.byref(handle), number)
     library.cuDeviceGetName(name, len(name), handle)
     library.cuDeviceTotalMem_v2(ctypes.byref(size), handle)
-    compute = []
-    for attribute in (_MAJOR, _MINOR):
+
+    def told(attribute: int) -> int:
+        value = ctypes.c_int()
         library.cuDeviceGetAttribute(ctypes.byref(value), attribute, handle)
-        compute.append(value.value)
-    return Gpu(name.value.decode(), (compute[0], compute[1]), size.value)
+        return value.value
+
+    return Gpu(
+        *(name.value.decode(), (told(_MAJOR), told(_MINOR)), size.value, told(_MULTIPROCESSORS)),
+        *(1000 * told(_CLOCK), 1000 * told(_MEMORY_CLOCK), told(_BUS)),
+    )

@@ -44,7 +44,7 @@ class CudaBackend:
         from symnet.backend.cuda import specialisation
 
         require_memory(program, arguments, shared, self.device)
-        return specialisation.Specialisation(program, self.device, pattern, arguments)
+        return specialisation.Specialisation(program, self.device, pattern, arguments, profiled)
 
     def launcher(self) -> None:
         """Nothing: a call is a graph's launch, whatever calls it."""
