@@ -79,8 +79,8 @@ def _advice(name: str, value: Any) -> str:
     numbered = _NUMBERED.fullmatch(value) if name == "device" and isinstance(value, str) else None
     if numbered is None:
         return ""
-    number = numbered[1]
-    return f' ("cuda" is the first GPU shown; CUDA_VISIBLE_DEVICES={number} in the environment shows this one)'
+    variable = f"CUDA_VISIBLE_DEVICES={numbered[1]}"
+    return f' ("cuda" is the first GPU shown; {variable} in the environment shows this one)'
 
 
 def _choices(name: str, show: Callable[[Any], str] = repr) -> str:

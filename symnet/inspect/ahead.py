@@ -1,4 +1,4 @@
-"""PTX of a function: takes it with arguments, hands on what its kernels are for a GPU that need not be here."""
+"""PTX of a function: takes it with arguments, hands on its kernels for a GPU that need not be here."""
 
 from __future__ import annotations
 

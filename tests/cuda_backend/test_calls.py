@@ -1,14 +1,14 @@
-"""Functions on a device, here simulated: what is copied when, beside functions on the CPU, and what is told."""
+"""Functions on a simulated device: what is copied when, beside functions on the CPU, and what is told."""
 
 import pickle
 import threading
 
 import numpy as np
 import pytest
-from symnet.backend.cuda.runtime import find_device
 
 import symnet
 import symnet.tensor as T
+from symnet.backend.cuda.runtime import find_device
 from symnet.errors import CudaError, IndexingError
 
 
@@ -199,11 +199,8 @@ def test_a_check_of_nan_stops_a_call():
 
 
 def test_a_profile_tells_kernels_times():
-    train, w = step("cuda")
+    train, _ = step("cuda")
     found = train.profile(0, n=3)
     assert found.calls == 3 and found.seconds > 0
-    assert {each.name for each in found.kernels} == {each.name for each in train.twin_with_clocks().kernels} | {
-        each.name for each in found.kernels
-    }
     assert all(each.seconds > 0 for each in found.kernels)
     assert found.kernel_seconds <= found.seconds

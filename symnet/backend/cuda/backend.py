@@ -41,10 +41,12 @@ class CudaBackend:
         profiled: bool,
     ) -> Specialisation:
         """A specialisation with its code loaded and its memory taken."""
-        from symnet.backend.cuda import specialisation
+        from symnet.backend.cuda.specialisation import Specialisation as CudaSpecialisation
 
-        require_memory(program, arguments, shared, self.device)
-        return specialisation.Specialisation(program, self.device, pattern, arguments, profiled)
+        def require(planned: Program) -> None:
+            require_memory(planned, arguments, shared, self.device)
+
+        return CudaSpecialisation(program, self.device, pattern, arguments, profiled, require=require)
 
     def launcher(self) -> None:
         """Nothing: a call is a graph's launch, whatever calls it."""

@@ -62,7 +62,9 @@ class Specialisation:
         arguments: int,
         profiled: bool = False,
         printer: Printer | None = None,
+        require: Callable[[Program], None] | None = None,
     ) -> None:
+        """`require` is told the program when its memory is planned, and refuses what has no room."""
         self.program = program
         self.device = device
         self.pattern = pattern
@@ -70,6 +72,8 @@ class Specialisation:
         self.plan = plan(program, device.machine, profiled, printer)
         self.table = self.plan.table
         program.arena_bytes = self.plan.ordered.arena_bytes
+        if require is not None:
+            require(program)
         self.code = compiled(self.plan.texts, self.plan.names, device.machine)
         #: What host steps raise goes straight to the caller.
         self.host = HostCalls(())
