@@ -119,6 +119,22 @@ class Plan:
         return -(-slices // self.splits) * self.tile.depth
 
     @property
+    def lanes(self) -> int:
+        """How many neighbouring columns a thread stores in one access, in C and wherever the epilogue does."""
+        epilogue = self.contraction.epilogue
+        stored = [C, *(() if epilogue is None else (C + 1 + n for n, _ in epilogue.stores))]
+        lanes = 16 // self.item
+        while lanes > 1 and (
+            self.tile.width % lanes
+            or not all(
+                aligned(array, self.columns, (self.rows, self.batch), self.offsets[array], lanes)
+                for array in stored
+            )
+        ):
+            lanes //= 2
+        return lanes
+
+    @property
     def item(self) -> int:
         """Bytes of an entry."""
         return element_bytes(self.contraction.dtype)
@@ -260,12 +276,12 @@ def _operand(
     fast, slow = (inner, space) if along_inner else (space, inner)
     vector = 1
     for width in (2, 4):
-        if width * item <= 16 and _aligned(array, fast, (slow, batch), offset, width):
+        if width * item <= 16 and aligned(array, fast, (slow, batch), offset, width):
             vector = width
     return Operand("ab"[array], array, space, along_inner, vector, offset, dtype)
 
 
-def _aligned(array: int, fast: Space, others: Sequence[Space], offset: int | str, width: int) -> bool:
+def aligned(array: int, fast: Space, others: Sequence[Space], offset: int | str, width: int) -> bool:
     """Whether groups of so many neighbours lie side by side, on multiples of their size."""
     if not fast.dimensions or fast.strides(array)[-1] != 1:
         return False

@@ -56,6 +56,18 @@ def quotient(dividend: str, divisor: int | str, dtype: str) -> str:
     return f"np.{dtype}(np.u{dtype}({dividend}) // np.u{dtype}({divisor}))"
 
 
+def shifted(number: str, power: int) -> str:
+    """The whole quotient by a power of two, as an expression."""
+    assert power & (power - 1) == 0
+    return number if power == 1 else f"({number} >> {power.bit_length() - 1})"
+
+
+def masked(number: str, power: int) -> str:
+    """What a division by a power of two leaves, as an expression."""
+    assert power & (power - 1) == 0
+    return "0" if power == 1 else f"({number} & {power - 1})"
+
+
 def plus(*terms: int | str) -> str:
     """A sum as an expression, without the zeros."""
     kept = [str(term) for term in terms if term not in (0, "0")]

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 #: The simulator calls them with NumPy's numbers.
 SIMULATED = """
-def shared_load2(array, index):
-    return array[index], array[index + 1]
+def shared_load1(array, index, ahead):
+    return (array[index + ahead],)
 
 
-def shared_load4(array, index):
-    return array[index], array[index + 1], array[index + 2], array[index + 3]
+def shared_load2(array, index, ahead):
+    first = index + ahead
+    return array[first], array[first + 1]
+
+
+def shared_load4(array, index, ahead):
+    first = index + ahead
+    return array[first], array[first + 1], array[first + 2], array[first + 3]
+
+
+def shared_store(array, index, ahead, value):
+    array[index + ahead] = value
 
 
 def multiply_add(sums, rows, columns):
