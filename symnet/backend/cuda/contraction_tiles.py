@@ -187,7 +187,8 @@ class Tiles:
         """A thread's entries of one inner index, as an expression."""
         width = min(self.width, count)
         return " + ".join(
-            f"shared_load{width}(shared, {place}, {ahead + first * threads})" for first in range(0, count, width)
+            f"shared_load{width}(shared, {place}, {ahead + first * threads})"
+            for first in range(0, count, width)
         )
 
     # --- the end -----------------------------------------------------------------------------------
