@@ -120,7 +120,7 @@ class Plan:
 
     @property
     def lanes(self) -> int:
-        """How many neighbouring columns a thread stores in one access, in C and wherever the epilogue does."""
+        """How many neighbouring columns a thread stores in one access, wherever it stores."""
         epilogue = self.contraction.epilogue
         stored = [C, *(() if epilogue is None else (C + 1 + n for n, _ in epilogue.stores))]
         lanes = 16 // self.item

@@ -195,7 +195,7 @@ class Tiles:
 
     def _end(self) -> None:
         """The sums go through shared memory, some rows of each thread at a time, and are stored."""
-        text, tile, plan = self.text, self.tile, self.plan
+        text, tile = self.text, self.tile
         panel = self.slots * tile.down * tile.width
         if self.parts is None:
             self.ending.begin(text, "batch")
