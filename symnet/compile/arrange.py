@@ -6,15 +6,20 @@ from __future__ import annotations
 from symnet.compile.epilogue import fuse_epilogues
 from symnet.compile.joining import join_kernels
 from symnet.compile.memory import plan_memory
+from symnet.compile.merging import merge_kernels, sizes_first
 from symnet.compile.program import Program
 from symnet.compile.sharing import share_kernels
 from symnet.compile.target import Target
 
 
 def arrange(program: Program, target: Target) -> None:
-    """Fuse and join a program's kernels as suits a target, and plan its memory."""
-    fuse_epilogues(program)
+    """Fuse, join and merge a program's kernels as suits a target, and plan its memory."""
+    if target.many_threads:
+        sizes_first(program)
+    fuse_epilogues(program, target)
     join_kernels(program)
-    fuse_epilogues(program)
+    fuse_epilogues(program, target)
+    if target.many_threads:
+        merge_kernels(program)
     share_kernels(program)
     plan_memory(program)

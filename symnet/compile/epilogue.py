@@ -7,6 +7,7 @@ register, and what is between is never stored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -18,15 +19,16 @@ from symnet.compile.nest import Call, Cast, Expression, Let, Literal, Load, Name
 from symnet.compile.program import Buffer, ContractionCall, KernelCall, Program
 from symnet.compile.specialise import SlotLeaf
 from symnet.compile.steps import Place, Steps, written
+from symnet.compile.target import CPU, Target
 from symnet.graph import dims
 from symnet.graph.dims import Dimension, Size
 
 #: An epilogue that reads what it overwrites is given sums of at most so many terms: longer ones are taken in
-#: parts, and the target has no room for them.
+#: parts, and the target has no room for them. (Many threads have room of their own for parts.)
 MOST_TERMS = 1024
 
 
-def fuse_epilogues(program: Program) -> None:
+def fuse_epilogues(program: Program, target: Target = CPU) -> None:
     """Move elementwise kernels into the stores of the contractions whose results they alone read."""
     steps = Steps(program)
     sized = {view.buffer for view in program.computed.values()}
@@ -34,11 +36,11 @@ def fuse_epilogues(program: Program) -> None:
     for place in reversed(steps.places()):
         at: Place | None = place
         while at is not None:
-            at = _fuse(steps, at, sized, taken)
+            at = _fuse(steps, at, sized, taken, target)
     steps.finish()
 
 
-def _fuse(steps: Steps, place: Place, sized: set[Buffer], taken: set[str]) -> Place | None:
+def _fuse(steps: Steps, place: Place, sized: set[Buffer], taken: set[str], target: Target) -> Place | None:
     """Move the kernel that alone reads a contraction's result into its store, if that can be."""
     call = steps[place]
     if not isinstance(call, ContractionCall):
@@ -51,7 +53,7 @@ def _fuse(steps: Steps, place: Place, sized: set[Buffer], taken: set[str]) -> Pl
     if not isinstance(kernel, KernelCall):
         return None
     try:
-        fused = _Fusion(steps.program, call, kernel, taken).fused()
+        fused = _Fusion(steps.program, call, kernel, taken, target).fused()
     except _Refused:
         return None
     behind = _behind(steps, place, readers[0], fused)
@@ -108,8 +110,16 @@ class _Walk:
 class _Fusion:
     """One contraction and the kernel that reads its result."""
 
-    def __init__(self, program: Program, call: ContractionCall, kernel: KernelCall, taken: set[str]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        call: ContractionCall,
+        kernel: KernelCall,
+        taken: set[str],
+        target: Target,
+    ) -> None:
         self.program = program
+        self.most_terms = math.inf if target.many_threads else MOST_TERMS
         self.taken = taken
         self.call = call
         self.kernel = kernel
@@ -164,7 +174,7 @@ class _Fusion:
         further = (*(buffer for buffer, *_ in self.given), *(buffer for buffer, _ in self.arrays))
         dtypes = tuple(buffer.dtype for buffer in further)
         epilogue = Epilogue(dtypes, tuple(statements), value, tuple(beside))
-        if epilogue.reads_target and self._terms() > MOST_TERMS:
+        if epilogue.reads_target and self._terms() > self.most_terms:
             raise _Refused
         axes, offsets = self._axes()
         made = Contraction(dtype, axes, False, epilogue)
