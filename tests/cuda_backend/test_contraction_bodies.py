@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from symnet.backend.cuda.contraction import bodies_of, contraction_bodies
-from symnet.backend.cuda.contraction_plan import Plan, Tile, plan_contraction
+from symnet.backend.cuda.contraction_model import plan_contraction
+from symnet.backend.cuda.contraction_plan import Plan, Tile
 from symnet.backend.cuda.machine import SIMULATOR
 from symnet.compile import nest
 from symnet.compile.contraction import OLD, PRODUCT, Contraction, Dimension, Epilogue

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from symnet.backend.cuda.body import Body, Scratch
 from symnet.backend.cuda.contraction_epilogue import Adding, Ending
-from symnet.backend.cuda.contraction_plan import Plan, plan_contraction
+from symnet.backend.cuda.contraction_model import plan_contraction
+from symnet.backend.cuda.contraction_plan import Plan
 from symnet.backend.cuda.contraction_tiles import Tiles
 from symnet.backend.cuda.machine import Machine
 from symnet.compile.contraction import Contraction

@@ -1,17 +1,14 @@
-"""Takes a contraction and a machine; hands on a `Plan`: which indices are rows and columns, and the tiles.
+"""Takes a contraction; hands on a `Plan`: which indices are rows and columns, how threads share a tile.
 
 The sums of a tile stand in its threads' registers; slices of A and B pass through shared memory.
 """
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from symnet.backend.cuda.contraction_text import NARROW, UNKNOWN, Space, dtype_below
-from symnet.backend.cuda.machine import Machine
+from symnet.backend.cuda.contraction_text import UNKNOWN, Space, dtype_below
 from symnet.compile.contraction import Contraction, Dimension, element_bytes, normalise
 
 A, B, C = 0, 1, 2
@@ -140,29 +137,16 @@ class Plan:
         return element_bytes(self.contraction.dtype)
 
 
-def plan_contraction(
-    contraction: Contraction, offsets: Sequence[int | str], machine: Machine, capacities: Mapping[str, int]
-) -> Plan | None:
-    """The plan for a contraction; None where there is nothing to do.
+def laid_out(contraction: Contraction, offsets: Sequence[int | str], most: Mapping[str, int]) -> Plan | None:
+    """A plan with a tile of one sum, to choose another for; None where there is nothing to do.
 
     Parameters
     ----------
     offsets
         The first entries of A, B, C and the epilogue's arrays; numbers, or names of sizes.
-    capacities
+    most
         The most that sizes known at run time can be.
     """
-    return _plan(contraction, tuple(offsets), machine, tuple(sorted(capacities.items())))
-
-
-@functools.lru_cache(maxsize=256)
-def _plan(
-    contraction: Contraction,
-    offsets: tuple[int | str, ...],
-    machine: Machine,
-    capacities: tuple[tuple[str, int], ...],
-) -> Plan | None:
-    most = dict(capacities)
     dimensions, moved = normalise(contraction)
     if any(each.extent == 0 and each.c != 0 for each in dimensions):
         return None
@@ -197,9 +181,7 @@ def _plan(
         )
         for array, part in ((first, spaces[0]), (second, spaces[1]))
     )
-    plan = Plan(contraction, *spaces, operands, starts, dtypes, Tile(1, 1, 1, 1, 1, 1), 1)  # type: ignore[arg-type]
-    tile, splits = min(_candidates(plan, machine), key=lambda each: _cycles(plan, each[0], each[1], machine))
-    return replace(plan, tile=tile, splits=splits)
+    return Plan(contraction, *spaces, operands, starts, dtypes, Tile(1, 1, 1, 1, 1, 1), 1)  # type: ignore[arg-type]
 
 
 def _sum(offset: int | str, more: int) -> int | str:
@@ -292,54 +274,7 @@ def aligned(array: int, fast: Space, others: Sequence[Space], offset: int | str,
     return all(isinstance(step, int) and step % width == 0 for step in steps)
 
 
-# --- the choice of tiles ------------------------------------------------------------------------------
-
-#: The sums of a thread.
-_SHAPES = ((8, 8), (8, 4), (4, 8), (4, 4), (2, 4), (4, 2), (2, 2), (1, 4), (4, 1), (1, 2), (2, 1), (1, 1))
-_PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-
-
-def _powers(most: int) -> Iterator[int]:
-    value = 1
-    while value <= most:
-        yield value
-        value *= 2
-
-
-def _candidates(plan: Plan, machine: Machine) -> Iterator[tuple[Tile, int]]:
-    inner = plan.inner.most
-    for rows, columns in _SHAPES:
-        if rows * columns * plan.item > 256:
-            continue
-        for groups in _powers(machine.threads):
-            if groups > 1 and rows * columns * plan.item > 64:
-                continue
-            for down in _powers(machine.threads // groups):
-                across = machine.threads // groups // down
-                for depth in (8, 16, 32, 64):
-                    tile = Tile(down, across, groups, rows, columns, depth)
-                    if not _fits(plan, tile, machine):
-                        continue
-                    for splits in _PARTS:
-                        if splits == 1 or (inner < NARROW and splits * depth <= inner):
-                            yield tile, splits
-
-
-def _fits(plan: Plan, tile: Tile, machine: Machine) -> bool:
-    """Whether each thread has work in every slice, and shared memory is enough."""
-    if tile.depth % tile.groups or tile.depth // tile.groups > 16:
-        return False
-    for operand, size in zip(plan.operands, (tile.height, tile.width), strict=True):
-        fast = tile.depth if operand.along_inner else size
-        if fast % operand.vector:
-            return False
-        if operand.along_inner and fast // operand.vector > machine.threads:
-            return False
-        if size * tile.depth // operand.vector > 16 * machine.threads:
-            return False
-    if max(tile.height, tile.width) > 8 * min(tile.height, tile.width) and min(tile.height, tile.width) >= 64:
-        return False
-    return 2 * slice_entries(plan, tile) * plan.item <= machine.shared_bytes // 2
+# --- shared memory ---------------------------------------------------------------------------------
 
 
 def pitches(plan: Plan, tile: Tile) -> tuple[int, int]:
@@ -362,41 +297,3 @@ def slice_entries(plan: Plan, tile: Tile) -> int:
 
 def _up(value: int, step: int) -> int:
     return -(-value // step) * step
-
-
-def _cycles(plan: Plan, tile: Tile, splits: int, machine: Machine) -> float:
-    """About how long it takes, in a multiprocessor's cycles.
-
-    A block issues its instructions, or waits for memory once a slice; blocks on one multiprocessor hide each
-    other's waiting.
-    """
-    rows, columns, batch, inner = (
-        min(each.most, 4096) if each.known is None else each.most
-        for each in (plan.rows, plan.columns, plan.batch, plan.inner)
-    )
-    tiles = math.ceil(rows / tile.height) * math.ceil(columns / tile.width) * max(1, batch)
-    slices = math.ceil(math.ceil(inner / tile.depth) / splits)
-    width = 16 // plan.item
-    warps = machine.threads / machine.warp
-    mine = tile.depth // tile.groups
-    # A multiprocessor does a warp's multiply-adds in one cycle of one of its four parts (two for float64).
-    arithmetic = tile.rows * tile.columns * mine * (1 if plan.item == 4 else 2)
-    fetched = (math.ceil(tile.rows / width) + math.ceil(tile.columns / width)) * mine
-    moved = 0.0
-    for operand, size in zip(plan.operands, (tile.height, tile.width), strict=True):
-        loads = math.ceil(size * tile.depth / operand.vector / machine.threads)
-        decoded = 1 if operand.along_inner or plan.inner.linear(operand.array) is not None else loads
-        moved += loads * 4 + loads * operand.vector * 2 + decoded * 4 * len(plan.inner.dimensions)
-    issue = warps / 4 * (arithmetic + fetched * 3 + moved + 12) + warps * fetched * 1.0
-    registers = tile.rows * tile.columns * plan.item // 4 + 60
-    resident = max(1, min(2048 // 256, 65536 // 256 // registers))
-    blocks = tiles * splits
-    together = min(resident, math.ceil(blocks / machine.multiprocessors))
-    waves = math.ceil(blocks / (machine.multiprocessors * together))
-    step = max(700.0, together * issue)
-    ending = tile.rows * tile.columns * warps / 4 * 24 * together + 600
-    total = waves * (1500 + slices * step + ending)
-    if splits > 1:
-        entries = rows * columns * batch
-        total += 4000 + entries * splits * plan.item / (machine.multiprocessors * 10)
-    return total

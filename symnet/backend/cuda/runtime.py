@@ -183,7 +183,7 @@ def _key(text: Text, name: str, machine: Machine) -> str:
 @remembered
 def _fingerprint() -> str:
     """Everything besides a kernel's text that decides what PTX comes out."""
-    modules = ("toolkit", "scalar_code", "scalar_values")
+    modules = ("toolkit", "scalar_code", "scalar_values", "tile_code")
     return cache.fingerprint(
         tuple(f"symnet.backend.cuda.{module}" for module in modules),
         ("numba", "numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink", "llvmlite"),

@@ -1,0 +1,185 @@
+"""Takes a contraction and a machine; hands on the plan whose tiles take least time by a short model.
+
+The model counts the instructions of a slice of a tile, what waits for memory, how many blocks a
+multiprocessor runs at once, and how many times over.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from symnet.backend.cuda.contraction_plan import Plan, Tile, laid_out, slice_entries
+from symnet.backend.cuda.contraction_text import NARROW
+from symnet.backend.cuda.machine import Machine
+from symnet.compile.contraction import Contraction
+
+#: The sums of a thread: rows and columns.
+_SHAPES = ((8, 8), (8, 4), (4, 8), (4, 4), (2, 4), (4, 2), (2, 2), (1, 4), (4, 1), (1, 2), (2, 1), (1, 1))
+_DEPTHS = (8, 16, 32, 64)
+_PARTS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+#: What a length counts as that is only known at run time, and without a bound.
+_USUAL = 4096
+
+#: Cycles from a load to its value where that is not in shared memory.
+_LATENCY = 500.0
+#: Cycles that a kernel takes before its first load and behind its last store, its launch's share included.
+_LAUNCH = 2500.0
+#: Bytes a cycle that a multiprocessor gets from the second-level cache, and its share of the memory's.
+_CACHE_BYTES, _MEMORY_BYTES = 24.0, 12.0
+
+
+def plan_contraction(
+    contraction: Contraction, offsets: Sequence[int | str], machine: Machine, capacities: Mapping[str, int]
+) -> Plan | None:
+    """The plan for a contraction; None where there is nothing to do. The same arguments give the same plan.
+
+    Parameters
+    ----------
+    offsets
+        The first entries of A, B, C and the epilogue's arrays; numbers, or names of sizes.
+    capacities
+        The most that sizes known at run time can be.
+    """
+    names = {*contraction.parameters, *(each for each in offsets if isinstance(each, str))}
+    known = tuple(sorted((name, most) for name, most in capacities.items() if name in names))
+    return _planned(contraction, tuple(offsets), machine, known)
+
+
+@functools.lru_cache(maxsize=1024)
+def _planned(
+    contraction: Contraction,
+    offsets: tuple[int | str, ...],
+    machine: Machine,
+    capacities: tuple[tuple[str, int], ...],
+) -> Plan | None:
+    plan = laid_out(contraction, offsets, dict(capacities))
+    return None if plan is None else _Choice(plan, machine).made()
+
+
+class _Choice:
+    """The search for a plan's tile and the number of parts of its sums."""
+
+    def __init__(self, plan: Plan, machine: Machine) -> None:
+        self.plan, self.machine = plan, machine
+        spaces = (plan.rows, plan.columns, plan.batch, plan.inner)
+        self.rows, self.columns, self.batch, self.inner = (
+            max(1, each.most if each.most < NARROW else _USUAL) for each in spaces
+        )
+        # A warp's multiply-adds take so many cycles of the part of a multiprocessor that it belongs to.
+        few_units = machine.compute == (8, 0)
+        self.arithmetic = (2 if few_units else 1) * (1 if plan.item == 4 else 2)
+        self.warps = machine.threads / machine.warp
+
+    def made(self) -> Plan:
+        """The plan with the best tile."""
+        best, least = (Tile(1, self.machine.threads, 1, 1, 1, 8), 1), math.inf
+        for tile in self._tiles():
+            for parts, cycles in self._cycles(tile):
+                if cycles < least:
+                    best, least = (tile, parts), cycles
+        assert least < math.inf
+        return replace(self.plan, tile=best[0], splits=best[1])
+
+    # --- candidates --------------------------------------------------------------------------------
+
+    def _tiles(self) -> Iterator[Tile]:
+        threads, item = self.machine.threads, self.plan.item
+        # Tiles reach less than twice as far as there is something, if smaller ones can be had.
+        tallest = max(1, 2 * self.rows - 1)
+        widest = max(1, 2 * self.columns - 1)
+        large = self.rows * self.columns * self.batch >= 512 * 512 and min(self.rows, self.columns) >= 64
+        for rows, columns in _SHAPES:
+            if rows * columns * item > 256 or (large and rows * columns < 16):
+                continue
+            if rows > tallest or columns > widest:
+                continue
+            groups = 1
+            while groups <= threads and (groups == 1 or rows * columns * item <= 64):
+                down = 1
+                while down <= threads // groups:
+                    across = threads // groups // down
+                    if (down == 1 or down * rows <= tallest) and (across == 1 or across * columns <= widest):
+                        for depth in _DEPTHS:
+                            tile = Tile(down, across, groups, rows, columns, depth)
+                            if self._fits(tile):
+                                yield tile
+                    down *= 2
+                groups *= 2
+        # What is wider than the result, where no tile is not.
+        yield from self._spare()
+
+    def _spare(self) -> Iterator[Tile]:
+        """Tiles that fit anything: all groups on one sum, or threads in a row."""
+        for tile in (
+            Tile(1, 1, self.machine.threads, 1, 1, max(8, self.machine.threads)),
+            Tile(1, self.machine.threads, 1, 1, 1, 8),
+            Tile(self.machine.threads, 1, 1, 1, 1, 8),
+        ):
+            if self._fits(tile):
+                yield tile
+
+    def _fits(self, tile: Tile) -> bool:
+        """Whether each thread has work in every slice, and shared memory is enough."""
+        plan, threads = self.plan, self.machine.threads
+        if tile.depth % tile.groups or tile.depth // tile.groups > 16:
+            return False
+        for operand, size in zip(plan.operands, (tile.height, tile.width), strict=True):
+            fast = tile.depth if operand.along_inner else size
+            if fast % operand.vector:
+                return False
+            if operand.along_inner and fast // operand.vector > threads:
+                return False
+            if size * tile.depth // operand.vector > 16 * threads:
+                return False
+        return 2 * slice_entries(plan, tile) * plan.item <= self.machine.shared_bytes // 2
+
+    # --- cost --------------------------------------------------------------------------------------
+
+    def _cycles(self, tile: Tile) -> Iterator[tuple[int, float]]:
+        """By the number of parts about how many cycles it takes."""
+        plan, machine = self.plan, self.machine
+        width = 16 // plan.item
+        tiles = math.ceil(self.rows / tile.height) * math.ceil(self.columns / tile.width) * self.batch
+        slices = math.ceil(self.inner / tile.depth)
+        mine = tile.depth // tile.groups
+        fetched = (math.ceil(tile.rows / width) + math.ceil(tile.columns / width)) * mine
+        moved, held = 12.0, 0
+        for operand, size in zip(plan.operands, (tile.height, tile.width), strict=True):
+            loads = math.ceil(size * tile.depth / operand.vector / machine.threads)
+            decoded = 1 if operand.along_inner else loads
+            steps = 2 if plan.inner.linear(operand.array) is not None else 8 * len(plan.inner.dimensions)
+            moved += loads * (3 + operand.vector) + decoded * steps
+            held += loads * (operand.vector + 1)
+        arithmetic = tile.rows * tile.columns * mine * self.arithmetic
+        # Each warp's instructions, on one of the four parts; shared memory serves all four.
+        issue = self.warps / 4 * (arithmetic + fetched + moved) + self.warps * fetched * 0.5
+        words = plan.item // 4
+        registers = (tile.rows * tile.columns + tile.rows + tile.columns + held) * words + 32
+        shared = 2 * slice_entries(plan, tile) * plan.item
+        if registers > 240:
+            return
+        limits = 2048 // machine.threads, 65536 // machine.threads // registers, 200_000 // shared
+        resident = max(1, min(limits))
+        bytes_of_slice = (tile.height + tile.width) * tile.depth * plan.item
+        # Storing the sums: what each thread does for its own, by way of shared memory.
+        ending = tile.rows * tile.columns * (self.warps / 4) * 12 + 400 + 40 * tile.groups
+
+        def one(together: int, count: int) -> float:
+            step = max(_LATENCY, together * issue + 60, together * bytes_of_slice / _CACHE_BYTES)
+            return 1000 + count * step + together * ending
+
+        for parts in (1, *_PARTS):
+            if parts > 1 and (parts > slices or tiles > 2 * machine.multiprocessors or self.inner >= NARROW):
+                break
+            blocks = tiles * parts
+            count = math.ceil(slices / parts)
+            full, rest = divmod(math.ceil(blocks / machine.multiprocessors), resident)
+            cycles = full * one(resident, count) + (one(rest, count) if rest else 0)
+            if parts > 1:
+                stored = self.rows * self.columns * self.batch
+                moved_bytes = 2 * stored * parts * plan.item / machine.multiprocessors
+                cycles += _LAUNCH + 600 * math.ceil(parts / 16) + moved_bytes / _MEMORY_BYTES
+            yield parts, cycles
