@@ -25,6 +25,7 @@ class DevicePrograms(Mode):
         updates: Any,
         name: str | None,
         profiled: bool = False,
+        device: str = "cpu",
     ) -> Any:
         return CompiledExecutor(graph, arguments, outputs, updates, name, _Backend(), profiled)
 
