@@ -7,8 +7,9 @@ import pytest
 
 from symnet.backend.cuda.machine import SIMULATOR
 from symnet.backend.cuda.nest_bodies import nest_bodies, serial_body
-from symnet.compile import nest
+from symnet.compile import library, nest
 from symnet.compile.nest import INDEX, BufferParameter, For, Literal, Load, Name, Nest, Store
+from symnet.ops import philox
 
 from .simulating import by_simulator, run_body
 
@@ -130,3 +131,95 @@ def test_names_that_kernels_have_themselves_are_changed():
     x, out = np.arange(9, dtype=np.float32), np.zeros(9, np.float32)
     by_simulator([Nest("copy", buffers, (), (loop,))])["copy"](x, out)
     np.testing.assert_array_equal(out, x)
+
+
+# --- several items for each thread -------------------------------------------------------------------
+
+
+def mapped(dtype: str, extents: tuple[int, ...], strides: dict[str, tuple[int, ...]], value) -> Nest:
+    """out[indices] = value(loads), where `strides` say where each buffer is read, and `out` written."""
+    names = [f"i{axis}" for axis in range(len(extents))]
+    places = {buffer: at(*zip(names, each, strict=True)) for buffer, each in strides.items()}
+    loads = [Load(dtype, buffer, place) for buffer, place in places.items() if buffer != "out"]
+    made = value(*loads)
+    body: tuple[nest.Statement, ...] = (
+        nest.Let("v", made),
+        Store("out", places["out"], Name(made.dtype, "v")),
+    )
+    for name, extent in zip(reversed(names), reversed(extents), strict=True):
+        body = (For(name, Literal(INDEX, extent), body, parallel=True),)
+    buffers = [BufferParameter(buffer, dtype, False) for buffer in strides if buffer != "out"]
+    return Nest("mapped", (*buffers, BufferParameter("out", made.dtype, True)), (), body)
+
+
+def lines_of(kernel: Nest) -> str:
+    (body,) = nest_bodies(kernel, SIMULATOR, {})
+    return "\n".join(body.lines)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "uint16", "int64"])
+@pytest.mark.parametrize("count", [256, 301])
+def test_neighbours_are_read_and_written_at_once(dtype, count):
+    strides = {"x": (1,), "y": (1,), "out": (1,)}
+    kernel = mapped(dtype, (count,), strides, lambda x, y: nest.call("mul", nest.call("add", x, y), x))
+    assert lines_of(kernel).count("load4(") == 2 and lines_of(kernel).count("store4(") == 1
+    generator = np.random.default_rng(1)
+    x, y = (generator.integers(0, 100, count).astype(dtype) for _ in range(2))
+    out = np.zeros(count, dtype)
+    by_simulator([kernel])["mapped"](x, y, out)
+    np.testing.assert_array_equal(out, (x + y) * x)
+
+
+def test_bools_are_read_and_written_at_once():
+    kernel = mapped("bool", (301,), {"x": (1,), "y": (1,), "out": (1,)}, lambda x, y: nest.call("lt", x, y))
+    assert lines_of(kernel).count("load4(") == 2 and lines_of(kernel).count("store4(") == 1
+    x, y = (np.random.default_rng(seed).random(301) < 0.5 for seed in range(2))
+    out = np.zeros(301, bool)
+    by_simulator([kernel])["mapped"](x, y, out)
+    np.testing.assert_array_equal(out, ~x & y)
+
+
+def test_what_is_the_same_for_neighbours_is_read_once():
+    strides = {"x": (8, 1), "b": (1, 0), "out": (8, 1)}
+    kernel = mapped("float32", (40, 8), strides, lambda x, b: nest.call("add", x, b))
+    assert lines_of(kernel).count("load4(") == 1 and lines_of(kernel).count("b[") == 1
+    x, b = np.random.default_rng(1).random((40, 8), np.float32), np.arange(40, dtype=np.float32)
+    out = np.zeros((40, 8), np.float32)
+    by_simulator([kernel])["mapped"](x, b, out)
+    np.testing.assert_array_equal(out, x + b[:, None])
+
+
+@pytest.mark.parametrize("columns, strides", [(7, (7, 1)), (8, (9, 1)), (8, (1, 40))])
+def test_items_that_are_no_neighbours_are_a_block_apart(columns, strides):
+    kernel = mapped("float32", (40, columns), {"x": strides, "out": strides}, lambda x: nest.call("neg", x))
+    lines = lines_of(kernel)
+    assert "load4" not in lines and lines.count("x[") == 5
+    x = np.random.default_rng(1).random(400, np.float32)
+    out = np.zeros(400, np.float32)
+    by_simulator([kernel])["mapped"](x, out)
+    places = (np.arange(40)[:, None] * strides[0] + np.arange(columns) * strides[1]).ravel()
+    np.testing.assert_array_equal(out[places], -x[places])
+    assert np.delete(out, places).max(initial=0) == 0
+
+
+def draws(count: int, function: str) -> Nest:
+    """out[i] = the i-th draw of a stream."""
+    numbers = [Literal("uint64", value) for value in (12345678901, 7, 3)]
+    value = library.call(function, *numbers, nest.cast(index("i"), "uint64"))
+    loop = For("i", Literal(INDEX, count), (Store("out", index("i"), value),), parallel=True)
+    return Nest("draws", (BufferParameter("out", value.dtype, True),), (), (loop,))
+
+
+@pytest.mark.parametrize("function", ["uniform_float32", "uniform_float64"])
+@pytest.mark.parametrize("count", [30, 258])
+def test_draws_are_those_of_the_philox_generator(function, count):
+    kernel = draws(count, function)
+    out = np.zeros(count, function.removeprefix("uniform_"))
+    by_simulator([kernel])["draws"](out)
+    np.testing.assert_array_equal(out, philox.uniform((12345678901, 7, 3), count, out.dtype.name))
+
+
+def test_four_draws_share_a_block():
+    # The rounds of the generator stand once in what four draws do together, and once in what is left over.
+    assert lines_of(draws(256, "uniform_float32")).count("range(10)") == 1
+    assert lines_of(draws(258, "uniform_float32")).count("range(10)") == 2

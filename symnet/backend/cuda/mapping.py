@@ -10,8 +10,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from symnet.backend.cuda.print_body import BodyPrinter
 from symnet.compile import nest
-from symnet.compile.nest import Call, Expression, For, Let, Literal, Load, Name, Statement
+from symnet.compile.nest import INDEX, Call, Expression, For, Let, Literal, Load, Name, Statement
+
+#: Item numbers up to here are decoded in 32 bits.
+MOST_SHORT = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -161,3 +165,35 @@ def items_of(loops: Sequence[For], capacities: Mapping[str, int]) -> int | None:
     counts = [most(loop.extent, capacities) for loop in loops]
     known = [count for count in counts if count is not None]
     return math.prod(known) if len(known) == len(counts) else None
+
+
+def decoded(
+    printer: BodyPrinter, loops: Sequence[For], item: str, items: int | None, last: str | None = None
+) -> list[str]:
+    """The loops' variables for an item's number, as expressions, after lines that they need.
+
+    Parameters
+    ----------
+    items
+        The most items that there may be; None where that is not known.
+    last
+        Stands for the innermost loop's extent.
+    """
+    if not loops:
+        return []
+    short = items is not None and items <= MOST_SHORT
+    found: list[str] = []
+    rest = item
+    for position in range(len(loops) - 1, 0, -1):
+        innermost = position == len(loops) - 1
+        extent = last if last is not None and innermost else printer.text(loops[position].extent)
+        quotient = printer.fresh("rest", INDEX)
+        if short:
+            word, by = f"np.uint32({rest})", f"np.uint32({extent})"
+            printer.line(f"{quotient} = np.int64({word} // {by})")
+            found.append(f"np.int64({word} % {by})")
+        else:
+            printer.line(f"{quotient} = {rest} // ({extent})")
+            found.append(f"{rest} % ({extent})")
+        rest = quotient
+    return [rest, *reversed(found)]

@@ -1,27 +1,34 @@
 """Nests as bodies: takes a loop nest, hands on one `Body` for each of its groups of independent iterations.
 
-Each iteration of the leading independent loops is an item; a thread does one.
+Each iteration of the leading independent loops is an item. A thread does one; or, of many simple ones, four,
+which are neighbours in memory where that is known, and a block's threads apart otherwise.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from symnet.backend.cuda.accesses import LANES, accesses, affine, sums_of
 from symnet.backend.cuda.body import BLOCK, THREAD, Body
+from symnet.backend.cuda.lockstep import LockstepPrinter, can_go_together
 from symnet.backend.cuda.machine import Machine
-from symnet.backend.cuda.mapping import Grid, grids, items_of
-from symnet.backend.cuda.print_body import BodyPrinter
+from symnet.backend.cuda.mapping import Grid, decoded, grids, items_of
+from symnet.backend.cuda.sharing import plan, print_shared
+from symnet.backend.cuda.written_out import written_out
 from symnet.compile import nest
-from symnet.compile.nest import INDEX, For, Literal, Nest
+from symnet.compile.nest import INDEX, Expression, For, Literal, Nest
 from symnet.errors import CompileError
 
-#: Item numbers up to here are decoded in 32 bits.
-MOST_SHORT = 2**31 - 1
+#: A thread does several items from so many on for each thread that a multiprocessor's block has.
+ENOUGH = 4
 
 
 def nest_bodies(kernel: Nest, machine: Machine, capacities: Mapping[str, int]) -> list[Body]:
     """The bodies that do a nest, in the nest's order; one waits for another where their buffers say so.
+
+    Buffers begin at multiples of 64 bytes.
 
     Parameters
     ----------
@@ -34,6 +41,7 @@ def nest_bodies(kernel: Nest, machine: Machine, capacities: Mapping[str, int]) -
         When the nest can't be printed: names the kernel, what it covers (its comments), and the cause.
     """
     with _printing(kernel):
+        kernel = written_out(kernel)
         return [_body(kernel, grid, machine, capacities) for grid in grids(kernel)]
 
 
@@ -58,7 +66,7 @@ def serial_body(kernel: Nest) -> Body:
         When the nest can't be printed.
     """
     with _printing(kernel):
-        printer = BodyPrinter(kernel.buffers, kernel.sizes, ordered=True)
+        printer = LockstepPrinter(kernel.buffers, kernel.sizes, ordered=True)
         printer.line(f"if {BLOCK} == 0 and {THREAD} == 0:")
         printer.indent += 1
         printer.block(kernel.body)
@@ -66,16 +74,22 @@ def serial_body(kernel: Nest) -> Body:
 
 
 def _body(kernel: Nest, grid: Grid, machine: Machine, capacities: Mapping[str, int]) -> Body:
-    printer = BodyPrinter(kernel.buffers, kernel.sizes)
-    items = items_of(grid.loops, capacities) if grid.loops else None
-    if items is None:
+    printer = LockstepPrinter(kernel.buffers, kernel.sizes)
+    items = items_of(grid.loops, capacities)
+    if items is not None:
+        sharing = plan(grid, items, machine, capacities)
+        if sharing is not None:
+            printer.statements(grid.before)
+            blocks = print_shared(printer, grid, sharing, items, machine, capacities)
+            return _made(kernel, printer, grid.body, max(1, blocks))
+    if items is None or not grid.loops:
         printer.line(f"if {BLOCK} == 0 and {THREAD} == 0:")
         printer.indent += 1
         printer.block((*grid.before, *_again(grid)))
         return _made(kernel, printer, grid.body, 1)
     printer.statements(grid.before)
-    _print_items(printer, grid, machine, items)
-    return _made(kernel, printer, grid.body, max(1, -(-items // machine.threads)))
+    blocks = _Items(printer, grid, machine, items).print()
+    return _made(kernel, printer, grid.body, max(1, blocks))
 
 
 def _again(grid: Grid) -> tuple[nest.Statement, ...]:
@@ -86,43 +100,139 @@ def _again(grid: Grid) -> tuple[nest.Statement, ...]:
     return body
 
 
-def _print_items(printer: BodyPrinter, grid: Grid, machine: Machine, items: int) -> None:
-    """One thread for each item: which it is, its loops' variables, the body."""
-    printer.line(f"item = {BLOCK} * {machine.threads} + {THREAD}")
-    extents = [loop.extent for loop in grid.loops]
-    total: nest.Expression = Literal(INDEX, 1)
-    for extent in extents:
-        total = nest.multiply(total, extent)
-    printer.line(f"if item < {printer.text(total)}:")
-    printer.indent += 1
-    short = items <= MOST_SHORT and all(isinstance(extent, Literal) for extent in extents)
-    _decode(printer, grid.loops, short)
-    printer.block(grid.body)
-    printer.indent -= 1
+@dataclass
+class _Items:
+    """Prints the items of a grid, one or several for each thread."""
+
+    printer: LockstepPrinter
+    grid: Grid
+    machine: Machine
+    items: int
+
+    def print(self) -> int:
+        """The lines; how many blocks they are for."""
+        threads = self.machine.threads
+        total: Expression = Literal(INDEX, 1)
+        for loop in self.grid.loops:
+            total = nest.multiply(total, loop.extent)
+        many = self.items >= ENOUGH * LANES * threads * self.machine.multiprocessors
+        if many and can_go_together(self.grid.body):
+            if self._neighbours():
+                return self._print_neighbours(total)
+            return self._print_apart(total)
+        printer = self.printer
+        printer.line(f"item = {BLOCK} * {threads} + {THREAD}")
+        self._guarded("if", f"item < {printer.text(total)}", "item")
+        return -(-self.items // threads)
+
+    def _guarded(self, keyword: str, condition: str, item: str) -> None:
+        """One item where a condition holds."""
+        printer = self.printer
+        printer.line(f"{keyword} {condition}:")
+        printer.indent += 1
+        outer = dict(printer.names)
+        for loop, text in zip(self.grid.loops, self._decoded(item), strict=True):
+            printer.line(f"{printer.bind_loop(loop.name, INDEX)} = {text}")
+        printer.block(self.grid.body)
+        printer.names = outer
+        printer.indent -= 1
+
+    def _decoded(self, item: str, last: str | None = None) -> list[str]:
+        return decoded(self.printer, self.grid.loops, item, self.items, last)
+
+    # --- several items -----------------------------------------------------------------------------
+
+    def _neighbours(self) -> bool:
+        """Whether four items that follow each other are best done by one thread."""
+        inner = self.grid.loops[-1]
+        whole = isinstance(inner.extent, Literal) and int(inner.extent.value) % LANES == 0
+        if len(self.grid.loops) > 1 and not whole:
+            return False
+        sums = sums_of([each for each in self.grid.body if isinstance(each, nest.Let)])
+        together = apart = 0
+        for _, index, _ in accesses(self.grid.body):
+            place = affine(index, sums)
+            factor = None if place is None else place.factor(inner.name)
+            if place is not None and factor == 1 and place.is_aligned(inner.name):
+                together += 1
+            elif factor != 0:
+                apart += 1
+        return together > apart
+
+    def _print_neighbours(self, total: Expression) -> int:
+        printer, loops = self.printer, self.grid.loops
+        inner = loops[-1]
+        printer.line(f"item = {BLOCK} * {self.machine.threads} + {THREAD}")
+        fours = printer.fresh("fours", INDEX)
+        printer.line(f"{fours} = {_quotient(printer, total)}")
+        printer.line(f"if item < {fours}:")
+        printer.indent += 1
+        outer = dict(printer.names)
+        last = None if len(loops) == 1 else str(int(inner.extent.value) // LANES)  # type: ignore[attr-defined]
+        decoded = self._decoded("item", last)
+        for loop, text in zip(loops[:-1], decoded[:-1], strict=True):
+            printer.line(f"{printer.bind_loop(loop.name, INDEX)} = {text}")
+        names = tuple(printer.fresh(inner.name, INDEX) for _ in range(LANES))
+        printer.line(f"{names[0]} = {decoded[-1]} * {LANES}")
+        for lane in range(1, LANES):
+            # The first is a multiple of four.
+            printer.line(f"{names[lane]} = {names[0]} | {lane}")
+        with printer.lockstep(self.grid.body, {inner.name: names}, inner.name):
+            printer.statements(self.grid.body)
+        printer.names = outer
+        printer.indent -= 1
+        whole = len(loops) > 1 or (isinstance(total, Literal) and int(total.value) % LANES == 0)
+        if not whole:
+            left = printer.fresh("left", INDEX)
+            printer.line(f"elif item == {fours}:")
+            printer.indent += 1
+            printer.line(f"for {left} in range({fours} * {LANES}, {printer.text(total)}):")
+            printer.indent += 1
+            printer.line(f"{printer.bind_loop(inner.name, INDEX)} = {left}")
+            printer.block(self.grid.body)
+            printer.indent -= 2
+        printer.names = outer
+        return -(-(self.items // LANES + (not whole)) // self.machine.threads)
+
+    def _print_apart(self, total: Expression) -> int:
+        printer, threads = self.printer, self.machine.threads
+        first, end = printer.fresh("first", INDEX), printer.text(total)
+        printer.line(f"{first} = {BLOCK} * {LANES * threads} + {THREAD}")
+        printer.line(f"if {first} + {(LANES - 1) * threads} < {end}:")
+        printer.indent += 1
+        outer = dict(printer.names)
+        lanes: dict[str, list[str]] = {loop.name: [] for loop in self.grid.loops}
+        for lane in range(LANES):
+            item = printer.fresh("item", INDEX)
+            printer.line(f"{item} = {first} + {lane * threads}")
+            for loop, text in zip(self.grid.loops, self._decoded(item), strict=True):
+                name = printer.fresh(loop.name, INDEX)
+                printer.line(f"{name} = {text}")
+                lanes[loop.name].append(name)
+        with printer.lockstep(self.grid.body, {name: tuple(each) for name, each in lanes.items()}, None):
+            printer.statements(self.grid.body)
+        printer.names = outer
+        printer.indent -= 1
+        printer.line("else:")
+        printer.indent += 1
+        item = printer.fresh("item", INDEX)
+        printer.line(f"for {item} in range({first}, {end}, {threads}):")
+        printer.indent += 1
+        for loop, text in zip(self.grid.loops, self._decoded(item), strict=True):
+            printer.line(f"{printer.bind_loop(loop.name, INDEX)} = {text}")
+        printer.block(self.grid.body)
+        printer.indent -= 2
+        printer.names = outer
+        return -(-self.items // (LANES * threads))
 
 
-def _decode(printer: BodyPrinter, loops: Sequence[For], short: bool) -> None:
-    """Bind the loops' variables to their values for the item."""
-    rest = "item"
-    for position in range(len(loops) - 1, -1, -1):
-        loop = loops[position]
-        name = printer.bind_loop(loop.name, INDEX)
-        if position == 0:
-            printer.line(f"{name} = {rest}")
-            return
-        extent = printer.text(loop.extent, 99)
-        if short:
-            extent, word = f"np.uint32({extent})", f"np.uint32({rest})"
-            printer.line(f"{name} = np.int64({word} % {extent})")
-            quotient = f"np.int64({word} // {extent})"
-        else:
-            printer.line(f"{name} = {rest} % {extent}")
-            quotient = f"{rest} // {extent}"
-        rest = printer.fresh("rest", INDEX)
-        printer.line(f"{rest} = {quotient}")
+def _quotient(printer: LockstepPrinter, total: Expression) -> str:
+    if isinstance(total, Literal):
+        return str(int(total.value) // LANES)
+    return f"({printer.text(total)}) // {LANES}"
 
 
-def _made(kernel: Nest, printer: BodyPrinter, body: Sequence[nest.Statement], blocks: int) -> Body:
+def _made(kernel: Nest, printer: LockstepPrinter, body: Sequence[nest.Statement], blocks: int) -> Body:
     stored = {each.buffer for each in nest.walk_statements(tuple(body)) if isinstance(each, nest.Store)}
     parameters = tuple(
         nest.BufferParameter(each.name, each.dtype, each.name in stored)

@@ -1,7 +1,7 @@
 """Nest statements as the text of a CUDA kernel's body: takes statements, hands on lines of Python for Numba.
 
 The text is that of `symnet.compile.print_numba` but for this: functions are those of
-`symnet.backend.cuda.toolkit` (`math.exp`, …), the library's functions are written out where they are called,
+`symnet.backend.cuda.toolkit` (`math.exp`, …), the library's are written out where they are called,
 and a failure is a word in `state`.
 """
 
@@ -12,16 +12,12 @@ from collections.abc import Sequence
 
 from symnet.backend.cuda.body import BLOCK, OWN, STATE, THREAD
 from symnet.backend.cuda.toolkit import NAMES
+from symnet.backend.cuda.written_out import OF_THE_DEVICE, call_written_out
 from symnet.compile import library, nest
-from symnet.compile.nest import INDEX, Cast, Expression, Literal, Name, Statement
+from symnet.compile.nest import INDEX, Cast, Expression, Literal, Statement
 from symnet.compile.print_numba import _ATOM, _Printer
 
-#: Functions of the dialect that `math` has in a kernel, by the kind of their first argument.
-_OF_FLOATS = frozenset(
-    "exp exp2 expm1 log log2 log10 log1p sin cos tan sinh cosh tanh erf erfc gamma lgamma floor ceil trunc "
-    "rint sqrt pow fmod fma copysign hypot arcsin arccos arctan arctan2 arcsinh arccosh arctanh "
-    "round_half_away abs maximum minimum sign isnan isinf".split()
-)
+#: Functions of integers that `math` has in a kernel.
 _OF_INTEGERS = frozenset("abs maximum minimum sign floordiv mod fmod shift_left shift_right".split())
 _RESERVED = frozenset((*NAMES, BLOCK, THREAD, STATE, OWN, "slots", "range", "item", "lane"))
 
@@ -46,7 +42,6 @@ class BodyPrinter(_Printer):
     ) -> None:
         super().__init__()
         self.ordered = ordered
-        self.inlined = 0
         self.used_buffers: dict[str, None] = {}
         self.used_sizes: dict[str, None] = {}
         self.sizes = frozenset(sizes)
@@ -65,13 +60,6 @@ class BodyPrinter(_Printer):
         self.dtypes[printed] = f"{dtype} parameter"
 
     # --- names ---------------------------------------------------------------------------------
-
-    def _bind(self, name: str, dtype: str) -> str:
-        if not self.inlined:
-            return super()._bind(name, dtype)
-        printed = self.fresh(name, dtype)
-        self.names[name] = printed
-        return printed
 
     def fresh(self, stem: str, dtype: str) -> str:
         """A Python name that the text does not have yet."""
@@ -161,10 +149,12 @@ class BodyPrinter(_Printer):
 
     def _call(self, function: str, arguments: Sequence[Expression]) -> tuple[str, int]:
         dtype = arguments[0].dtype
-        direct = dtype in nest.FLOATS and function in _OF_FLOATS
+        direct = dtype in nest.FLOATS and function in OF_THE_DEVICE
         made = None if direct else library.find(function, dtype)
         if made is not None:
-            return self._written_out(made, arguments)
+            statements, value = call_written_out(made, arguments, {*self.names, *self.dtypes})
+            self.statements(statements)
+            return self._expression(value)
         if any(argument.dtype != dtype for argument in arguments):
             raise TypeError(f"{function} of {', '.join(argument.dtype for argument in arguments)}")
         if direct or function in ("bits_of", "from_bits"):
@@ -182,30 +172,5 @@ class BodyPrinter(_Printer):
 
     def _helper(self, helper: str, name: str, dtype: str) -> str:
         function = name.removesuffix(f"_{dtype}")
-        assert function in _OF_INTEGERS or function in _OF_FLOATS, name
+        assert function in _OF_INTEGERS or function in OF_THE_DEVICE, name
         return f"math.{function}"
-
-    def _written_out(self, function: library.Function, arguments: Sequence[Expression]) -> tuple[str, int]:
-        """A library function's statements, above the line that needs its value."""
-        changed = {each.name for each in nest.walk_statements(function.body) if isinstance(each, nest.Assign)}
-        given: list[tuple[str, str]] = []
-        for (name, dtype), argument in zip(function.parameters, arguments, strict=True):
-            text = self.text(argument)
-            if name in changed or not isinstance(argument, Literal | Name):
-                printed = self.fresh(name, dtype)
-                self._line(f"{printed} = {text}")
-                text = printed
-            given.append((name, text))
-        outer = self.names
-        self.names = dict(given)
-        self.inlined += 1
-        for statement in function.body:
-            self._statement(statement)
-        text, precedence = self._expression(function.result)
-        if precedence != _ATOM:
-            result = self.fresh(function.name, function.dtype)
-            self._line(f"{result} = {text}")
-            text = result
-        self.inlined -= 1
-        self.names = outer
-        return text, _ATOM
