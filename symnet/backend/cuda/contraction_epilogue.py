@@ -187,9 +187,9 @@ class Adding:
                 for lane, total in enumerate(totals):
                     sign = "+=" if part else "="
                     text.line(f"{total} {sign} part_{part - first}_{lane}")
-        text.line(f"line = {quotient('entry', plan.columns.count, dtype)}")
+        text.line(f"line = {quotient('entry', plan.columns.count)}")
         text.line(f"column = np.{plan.columns.dtype}(entry - line * {plan.columns.count})")
-        text.line(f"plane = {quotient('line', plan.rows.count, dtype)}")
+        text.line(f"plane = {quotient('line', plan.rows.count)}")
         text.line(f"row = np.{plan.rows.dtype}(line - plane * {plan.rows.count})")
         text.line(f"batch = np.{plan.batch.dtype}(plane)")
         self.ending.begin(text, "batch")

@@ -49,11 +49,9 @@ def dtype_below(bound: int) -> str:
     return "int32" if bound < NARROW else "int64"
 
 
-def quotient(dividend: str, divisor: int | str, dtype: str) -> str:
-    """The whole quotient of numbers that are not negative, as an expression."""
-    if divisor == 1:
-        return dividend
-    return f"np.{dtype}(np.u{dtype}({dividend}) // np.u{dtype}({divisor}))"
+def quotient(dividend: str, divisor: int | str) -> str:
+    """The whole quotient of numbers that are not negative, as an expression of the dividend's dtype."""
+    return dividend if divisor == 1 else f"quotient({dividend}, {divisor})"
 
 
 def shifted(number: str, power: int) -> str:
@@ -182,7 +180,7 @@ def _decode(
             index = rest
         else:
             above = text.fresh("above")
-            text.line(f"{above} = {quotient(rest, dimension.extent, space.dtype)}")
+            text.line(f"{above} = {quotient(rest, dimension.extent)}")
             index = text.fresh("index")
             if position in moving:
                 text.line(f"{index} = np.{space.dtype}({rest} - {above} * {dimension.extent})")

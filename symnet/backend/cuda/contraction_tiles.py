@@ -18,7 +18,7 @@ def _tiles(space: Space, size: int) -> str:
     """How many tiles there are along a space, as an expression."""
     if space.known is not None:
         return str(-(-space.known // size))
-    return quotient(f"{space.count} + {size - 1}", size, space.dtype)
+    return quotient(f"np.{space.dtype}({space.count} + {size - 1})", size)
 
 
 class Tiles:
@@ -61,15 +61,14 @@ class Tiles:
             str(plan.splits),
         ]
         if plan.known:
-            text.line(f"number = np.int64({BLOCK})")
-            self._one(counts)
+            self._one(BLOCK, counts)
             return
         text.line(f"column_tiles = np.int64({counts[0]})")
         text.line(f"row_tiles = np.int64({counts[1]})")
         text.line(f"tiles = column_tiles * row_tiles * {plan.splits} * np.int64({plan.batch.count})")
-        with text.block(f"for number in range(np.int64({BLOCK}), tiles, {self.blocks}):"):
+        with text.block(f"for each in range(np.int64({BLOCK}), tiles, {self.blocks}):"):
             text.line("cuda.syncthreads()")
-            self._one(["column_tiles", "row_tiles", str(plan.splits)])
+            self._one("each", ["column_tiles", "row_tiles", str(plan.splits)])
 
     def _places(self) -> None:
         """Which thread does what: its place in the tile, its first entries of slices."""
@@ -108,19 +107,22 @@ class Tiles:
         for fetch in self.fetches:
             fetch.place()
 
-    def _one(self, counts: list[str]) -> None:
+    def _one(self, number: str, counts: list[str]) -> None:
         """One tile's part."""
         text, plan, tile = self.text, self.plan, self.tile
+        # The blocks of a grid are numbered in 32 bits.
+        dtype = "int32" if plan.known else "int64"
+        text.line(f"number = np.{dtype}({number})")
         rest = "number"
         found = []
         for name, count in zip(("column_tile", "row_tile", "part"), counts, strict=True):
             above = f"{name}_above"
             if count == "1":
-                text.line(f"{name} = np.int64(0)")
+                text.line(f"{name} = np.{dtype}(0)")
                 found.append(name)
                 continue
-            text.line(f"{above} = {quotient(rest, count, 'int64')}")
-            text.line(f"{name} = np.int64({rest} - {above} * {count})")
+            text.line(f"{above} = {quotient(rest, count)}")
+            text.line(f"{name} = np.{dtype}({rest} - {above} * {count})")
             rest = above
         text.line(f"batch = np.{plan.batch.dtype}({rest})")
         text.line(f"first_row = np.{plan.rows.dtype}(row_tile * {tile.height})")
@@ -147,8 +149,9 @@ class Tiles:
             text.line(f"end = np.{dtype}({plan.inner.count})")
             return
         if plan.inner.known is None:
-            slices = quotient(f"{plan.inner.count} + {self.tile.depth - 1}", self.tile.depth, dtype)
-            share = f"{quotient(f'{slices} + {plan.splits - 1}', plan.splits, dtype)} * {self.tile.depth}"
+            slices = quotient(f"np.{dtype}({plan.inner.count} + {self.tile.depth - 1})", self.tile.depth)
+            each = quotient(f"np.{dtype}({slices} + {plan.splits - 1})", plan.splits)
+            share = f"{each} * {self.tile.depth}"
         else:
             share = str(plan.share)
         text.line(f"begin = np.{dtype}(part * {share})")
@@ -161,27 +164,31 @@ class Tiles:
         row = ", ".join(["zero"] * tile.columns)
         text.line(f"zeros = ({row},)")
         text.line(f"sums = {' + '.join(['zeros'] * tile.rows)}")
-        for fetch in self.fetches:
-            fetch.load("begin")
-        for fetch in self.fetches:
-            fetch.put("0")
-        text.line("cuda.syncthreads()")
         text.line("half = np.int32(0)")
-        with text.block(f"for slice in range(begin, end, {tile.depth}):"):
+        # The first turn brings the first slice alone.
+        with text.block(f"for slice in range(begin - {tile.depth}, end, {tile.depth}):"):
             text.line(f"after = np.{self.plan.inner.dtype}(slice + {tile.depth})")
-            with text.block("if after < end:"):
+            text.line("more = after < end")
+            with text.block("if more:"):
                 for fetch in self.fetches:
                     fetch.load("after")
-            text.line("row_from = np.uint32(half + row_at)")
-            text.line("column_from = np.uint32(half + column_at)")
-            for step in range(tile.depth // tile.groups):
-                rows = self._fragment("row_from", step * self.pitches[0], tile.rows, tile.down)
-                columns = self._fragment("column_from", step * self.pitches[1], tile.columns, tile.across)
-                text.line(f"sums = multiply_add(sums, {rows}, {columns})")
+            with text.block("if after > begin:"):
+                self._slice()
             text.line(f"half = np.int32({self.half} - half)")
-            for fetch in self.fetches:
-                fetch.put("half")
+            with text.block("if more:"):
+                for fetch in self.fetches:
+                    fetch.put("half")
             text.line("cuda.syncthreads()")
+
+    def _slice(self) -> None:
+        """The products of the slice in shared memory, added to the sums."""
+        text, tile = self.text, self.tile
+        text.line("row_from = np.uint32(half + row_at)")
+        text.line("column_from = np.uint32(half + column_at)")
+        for step in range(tile.depth // tile.groups):
+            rows = self._fragment("row_from", step * self.pitches[0], tile.rows, tile.down)
+            columns = self._fragment("column_from", step * self.pitches[1], tile.columns, tile.across)
+            text.line(f"sums = multiply_add(sums, {rows}, {columns})")
 
     def _fragment(self, place: str, ahead: int, count: int, threads: int) -> str:
         """A thread's entries of one inner index, as an expression."""

@@ -6,6 +6,7 @@
   instruction, so that one sum of an index serves many accesses.
 - `multiply_add(sums, rows, columns)`: `sums[i * len(columns) + j]` and the product of `rows[i]` and
   `columns[j]`, rounded once, for all i and j.
+- `quotient(number, divisor)`: the whole quotient of two that are not negative, of the number's dtype.
 """
 
 from __future__ import annotations
@@ -81,11 +82,24 @@ def multiply_add(typing: Any, sums: Any, rows: Any, columns: Any) -> Any:
     return sums(sums, rows, columns), generate
 
 
+def quotient(typing: Any, number: Any, divisor: Any) -> Any:
+    """A division without signs, as wide as the number divided."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+        dividend, by = arguments
+        if by.type.width != dividend.type.width:
+            by = (builder.trunc if by.type.width > dividend.type.width else builder.zext)(by, dividend.type)
+        return builder.udiv(dividend, by)
+
+    return number(number, divisor), generate
+
+
 #: By name what `intrinsic` wants.
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "shared_load1": shared_load_of(1),
     "shared_load2": shared_load_of(2),
     "shared_load4": shared_load_of(4),
     "shared_store": shared_store,
+    "quotient": quotient,
     "multiply_add": multiply_add,
 }

@@ -22,6 +22,10 @@ def shared_store(array, index, ahead, value):
     array[index + ahead] = value
 
 
+def quotient(number, divisor):
+    return type(number)(number // divisor)
+
+
 def multiply_add(sums, rows, columns):
     products = [row * column for row in rows for column in columns]
     return tuple(total + product for total, product in zip(sums, products))
