@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from symnet.compile.nest import Nest
 from symnet.compile.program import ContractionCall, KernelCall
-
-
-def numba_source(kernel: Nest) -> str:
-    """A nest as Numba source, the form in which all kernels can be read."""
-    from symnet.compile.print_numba import print_nest
-
-    return print_nest(kernel)
 
 
 class Kernel:
@@ -28,13 +20,16 @@ class Kernel:
         The user's lines that wrote them.
     calls
         Where the program runs it.
+    blocks
+        The blocks of threads that do its work on a GPU; None on the CPU.
+    resources
+        What it takes of a GPU, in words; empty on the CPU.
     """
 
-    def __init__(
-        self,
-        calls: Sequence[KernelCall | ContractionCall],
-        source: Callable[[Nest], str] = numba_source,
-    ) -> None:
+    blocks: int | None = None
+    resources = ""
+
+    def __init__(self, calls: Sequence[KernelCall | ContractionCall]) -> None:
         first = calls[0]
         self.calls = tuple(calls)
         self.nodes = tuple(dict.fromkeys(node for call in calls for node in call.nodes))
@@ -43,12 +38,13 @@ class Kernel:
         self.contraction = first.contraction if isinstance(first, ContractionCall) else None
         self.name = self.nest.name
         self.lines = list(dict.fromkeys(node.source for node in self.nodes if node.source is not None))
-        self._source = source
 
     @property
     def source(self) -> str:
-        """The kernel as Numba source; of a function for a GPU, the CUDA text that is compiled."""
-        return self._source(self.nest)
+        """The kernel as Numba source."""
+        from symnet.compile.print_numba import print_nest
+
+        return print_nest(self.nest)
 
     def __repr__(self) -> str:
         return f"<kernel {self.name}: {len(self.nodes)} nodes>"

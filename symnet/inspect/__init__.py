@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from symnet.inspect.ahead import ptx
+    from symnet.inspect.ahead import gpu_code, ptx
     from symnet.inspect.dot import pydotprint, to_dot
     from symnet.inspect.explanation import explain
     from symnet.inspect.graphs import diagram, to_networkx
@@ -23,6 +23,7 @@ _WHERE = {
     "diagram": "graphs",
     "dprint": "tree",
     "explain": "explanation",
+    "gpu_code": "ahead",
     "html": "page",
     "pp": "mathematics",
     "ptx": "ahead",
@@ -36,6 +37,7 @@ __all__ = [
     "diagram",
     "dprint",
     "explain",
+    "gpu_code",
     "html",
     "pp",
     "ptx",

@@ -1,25 +1,44 @@
-"""PTX of a function: takes it with arguments, hands on its kernels for a GPU that need not be here."""
+"""Code ahead of a GPU: takes a function with arguments, hands on kernels for one that need not be here."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
+from symnet.backend.cuda.device import Code
 from symnet.compile.call import Input, program_for
 from symnet.compile.function import Function
 from symnet.compile.specialise import Specialiser
 from symnet.compile.target import CUDA
-from symnet.errors import ArgumentError
+from symnet.errors import ArgumentError, CompileError
 
 
 def ptx(
     function: Function, *arguments: Any, compute: tuple[int, int] = (9, 0), **named: Any
 ) -> dict[str, str]:
-    """What a call with these arguments would run on a GPU: for the name of each kernel its PTX.
+    """The PTX of each kernel, by name, that a call with these arguments would run on a GPU.
 
-    Nothing is run, no shared variable is copied, and there need not be any GPU or driver; the package
-    numba-cuda must be there (`pip install symnet[cuda]`). The function may be for any device. The programs
-    are those of a first call: later ones may be for axes whose lengths are found at run time.
+    As `gpu_code`, which tells more.
+
+    >>> import numpy as np, symnet, symnet.tensor as T
+    >>> x = T.fvector("x")
+    >>> f = symnet.function([x], T.exp(x), name="f")
+    >>> found = symnet.inspect.ptx(f, np.ones(5, "float32"))  # doctest: +SKIP
+    >>> ".target sm_90" in found["f_k_exp"]  # doctest: +SKIP
+    True
+    """
+    return {each.name: each.ptx for each in gpu_code(function, *arguments, compute=compute, **named)}
+
+
+def gpu_code(
+    function: Function, *arguments: Any, compute: tuple[int, int] = (9, 0), **named: Any
+) -> list[Code]:
+    """The kernels that a call with these arguments would run on a GPU: text, PTX, machine code, registers.
+
+    Nothing is run, no shared variable is copied, and there need not be any GPU or driver; the packages of
+    `pip install symnet[cuda]` must be there. The function may be for any device. The kernels are those of a
+    first call: later ones may be for axes whose lengths are found at run time. They are kept in the cache,
+    where a call on such a GPU finds them (for another number of multiprocessors they may differ).
 
     Parameters
     ----------
@@ -39,15 +58,22 @@ def ptx(
     CompileError
         In a process whose kernels are simulated (NUMBA_ENABLE_CUDASIM=1), or where an op can't be compiled.
     """
+    from symnet.backend.cuda import toolkit
     from symnet.backend.cuda.availability import LEAST_COMPUTE
     from symnet.backend.cuda.machine import A100, H100
     from symnet.backend.cuda.runtime import compiled, plan
 
+    if toolkit.simulated():
+        raise CompileError(
+            f"kernels of {function!s} can't be compiled: they are simulated in this process",
+            hint="NUMBA_ENABLE_CUDASIM is 1 in its environment",
+        )
+
     if function.mode.linker == "reference":
-        raise ArgumentError(f"ptx of {function!s}: it has no kernels", hint='compile it with mode="default"')
+        raise ArgumentError(f"{function!s} has no kernels", hint='compile it with mode="default"')
     if compute < LEAST_COMPUTE:
         raise ArgumentError(
-            f"ptx of {function!s}: compute={compute!r}: {LEAST_COMPUTE} or above is expected"
+            f"kernels of {function!s}: compute={compute!r}: {LEAST_COMPUTE} or above is expected"
         )
     machines = {each.compute: each for each in (A100, H100)}
     machine = machines.get(compute, replace(H100, compute=compute))
@@ -62,5 +88,4 @@ def ptx(
         *(Specialiser(function.graph, inputs, set(), {}).run(), function.name, CUDA),
     )
     planned = plan(program, machine)
-    codes = compiled(planned.texts, planned.names, machine).codes
-    return {code.name: code.ptx for code in codes if code.ptx is not None}
+    return compiled(planned.texts, planned.names, machine).codes

@@ -156,7 +156,7 @@ def benchmark(function: Function, *arguments: Any, seconds: float = 0.5, rounds:
         bytes=read + written,
         limit_seconds=max(arithmetic, memory),
         bound="arithmetic" if arithmetic >= memory else "memory",
-        gpu=function._executor.report.get("gpu"),
+        gpu=made.report.get("gpu"),
     )
 
 

@@ -1,4 +1,4 @@
-"""A kernel's code: takes a kernel, hands on the LLVM IR and the assembly that it becomes on this machine."""
+"""A kernel's code: takes a kernel, hands on the forms that it takes on the way to the machine, as text."""
 
 from __future__ import annotations
 
@@ -8,15 +8,27 @@ from symnet.compile.kernel import Kernel
 from symnet.config import config
 
 
-class Code(NamedTuple):
-    """Optimised LLVM IR, and this machine's assembly."""
+class Form(NamedTuple):
+    """One of a kernel's forms: what it is called, and its text."""
 
-    llvm: str
-    assembly: str
+    name: str
+    text: str
 
 
-def code_of(kernel: Kernel) -> Code:
-    """What a kernel becomes, compiled by itself."""
+def forms_of(kernel: Kernel) -> list[Form]:
+    """What a kernel becomes, compiled by itself: the source, optimised LLVM IR, this machine's assembly.
+
+    Of a function on a GPU: the source, and PTX where kernels are not simulated.
+    """
+    from symnet.backend.cuda.kernel import CudaKernel
+
+    if isinstance(kernel, CudaKernel):
+        forms = [Form("CUDA source", kernel.source), Form("PTX", kernel.ptx)]
+        return [each for each in forms if each.text]
+    return [Form("Numba source", kernel.source), *_compiled(kernel)]
+
+
+def _compiled(kernel: Kernel) -> list[Form]:
     from llvmlite import ir
 
     from symnet.backend.cpu import llvm
@@ -34,4 +46,4 @@ def code_of(kernel: Kernel) -> Code:
         print_nest(module, kernel.nest, fast=config.fastmath)
         parsed = llvm.parse(module, machine)
         llvm.optimise(parsed, machine, 3, slp_vectorise=False)
-    return Code(str(parsed), llvm.emit_assembly(parsed))
+    return [Form("LLVM", str(parsed)), Form("assembly", llvm.emit_assembly(parsed))]

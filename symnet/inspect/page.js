@@ -217,12 +217,11 @@ function showKernel(number) {
     ["time", total ? micro(kernel.seconds) + " a call of the function, " + share(kernel.seconds) : "not profiled"],
     ["runs", String(kernel.calls) + (kernel.calls === 1 ? " time a call" : " times a call")],
     ["computes", amount(kernel.flops) + "FLOP"], ["moves", amount(kernel.bytes) + "B"],
-    ["threads", kernel.shared ? "shared out among threads" : "the caller alone"],
+    ["threads", kernel.threads],
     ["ops", kernel.ops.join(", ")], ["lines", list(kernel.lines.map(lineLink))],
   ]));
   const pre = make("pre");
-  const texts = [["Numba source", kernel.source], ["LLVM", kernel.llvm], ["assembly", kernel.assembly]];
-  const buttons = texts.filter(([, text]) => text).map(([name, text]) => make("button", { click: (event) => {
+  const buttons = kernel.texts.map(([name, text]) => make("button", { click: (event) => {
     pre.textContent = text;
     buttons.forEach((button) => button.classList.toggle("on", button === event.target));
   } }, name));

@@ -16,7 +16,7 @@ from typing import Any
 from symnet.compile.function import Function
 from symnet.graph.source import SourceLine
 from symnet.graph.variable import Apply
-from symnet.inspect.code import code_of
+from symnet.inspect.code import forms_of
 from symnet.inspect.explanation import explained
 from symnet.inspect.graphs import Diagram, diagram
 from symnet.inspect.history import History, Step
@@ -117,7 +117,8 @@ class _PageData:
         counts = [f"{len(graphs[key]['nodes'])} nodes {words}" for key, words in _STAGES]
         text = ", ".join([*counts, f"{len(self.kernels)} kernels"])
         if self.profile is not None:
-            text += f", {self.profile.seconds * 1e6:.1f} µs a call, {self.profile.threads} threads at most"
+            where = self.profile.gpu or f"{self.profile.threads} threads at most"
+            text += f", {self.profile.seconds * 1e6:.1f} µs a call, {where}"
         return text
 
     def _line(self, source: SourceLine | None) -> int | None:
@@ -187,7 +188,6 @@ class _PageData:
     def _kernel(self, kernel: KernelReport) -> dict[str, Any]:
         lines = (self._line(line) for line in kernel.lines)
         ops = list(dict.fromkeys(kernel.ops))
-        code = code_of(kernel.kernel)
         return {
             "name": kernel.name,
             "label": ", ".join(ops[:3]) + (" …" if len(ops) > 3 else ""),
@@ -196,11 +196,9 @@ class _PageData:
             "calls": kernel.calls,
             "flops": kernel.flops,
             "bytes": kernel.bytes_moved,
-            "shared": kernel.is_shared_out,
+            "threads": kernel.threads,
             "seconds": self.seconds.get(kernel.name),
-            "source": kernel.source,
-            "llvm": code.llvm,
-            "assembly": code.assembly,
+            "texts": [list(each) for each in forms_of(kernel.kernel)],
         }
 
     def _memory(self) -> dict[str, Any]:

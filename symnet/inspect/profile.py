@@ -234,7 +234,7 @@ def _made(
     order = tuple(each.name for each in runs_in_order)
     return Profile(
         *(function.name or "function", calls, config.threads, seconds, tuple(kernels), order, tuple(rows)),
-        function._executor.report.get("gpu"),
+        specialisation.report.get("gpu"),
     )
 
 

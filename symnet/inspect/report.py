@@ -53,7 +53,9 @@ class KernelReport:
     is_contraction
         Whether it is a product or convolution by a register tile.
     is_shared_out
-        Whether its work is large enough to be shared out among threads.
+        Whether its work is large enough to be shared out among threads; on a GPU, among blocks.
+    blocks
+        On a GPU, the blocks that its work is shared out among; None on the CPU.
     """
 
     name: str
@@ -67,11 +69,20 @@ class KernelReport:
     buffers: tuple[str, ...]
     is_contraction: bool
     is_shared_out: bool
+    blocks: int | None = None
 
     @property
     def source(self) -> str:
         """The kernel as Numba source."""
         return self.kernel.source
+
+    @property
+    def threads(self) -> str:
+        """What runs it, in words."""
+        if self.blocks is None:
+            return "shared out among threads" if self.is_shared_out else "the caller alone"
+        found = f"{self.blocks} block{'s' * (self.blocks != 1)}"
+        return f"{found}; {self.kernel.resources}" if self.kernel.resources else found
 
     @property
     def bytes_moved(self) -> int:
@@ -197,6 +208,7 @@ class Report(Mapping[str, Any]):
         places = {node: place for place, node in enumerate(self._order)}
         for kernel, calls in zip(self._kernels, program.by_kernel, strict=True):
             counted = by_name.get(kernel.name, [])
+            blocks = kernel.blocks
             found.append(
                 KernelReport(
                     kernel.name,
@@ -209,7 +221,8 @@ class Report(Mapping[str, Any]):
                     sum(each.written for each in counted),
                     tuple(buffer.name for buffer in calls[0].buffers),
                     isinstance(calls[0], ContractionCall),
-                    _is_shared_out(calls[0], most),
+                    _is_shared_out(calls[0], most) if blocks is None else blocks > 1,
+                    blocks,
                 )
             )
         return found
@@ -235,6 +248,8 @@ class Report(Mapping[str, Any]):
             return "nothing is compiled: every op runs by NumPy"
         if self.cache is None:
             return "nothing is compiled before the first call, when the shapes are known"
+        if self.cache == "simulated":
+            return "kernels run in Numba's simulator, from their text"
         if self.cache == "hit":
             return f"the code was in {folder()}"
         if self.cache == "miss":
@@ -281,13 +296,26 @@ class Report(Mapping[str, Any]):
         count = self._facts["specialisations"]
         sets = "set" if count == 1 else "sets"
         yield f"code: for {count} {sets} of shapes so far; cache {self.cache}: {self.cache_reason}"
+        if "transfers" in self:
+            yield from self._transfer_lines()
+
+    def _transfer_lines(self) -> Iterator[str]:
+        """What was copied to a GPU and from it."""
+        told = self["transfers"]
+        yield f"device: {self['gpu']}; each call is {self['launches']} kernels of the GPU"
+        for name, words in (("", "by calls"), ("shared_", "of shared variables")):
+            yield (
+                f"copies {words}: {told[name + 'uploads']} to it ({amount(told[name + 'uploaded_bytes'])}B), "
+                f"{told[name + 'downloads']} from it ({amount(told[name + 'downloaded_bytes'])}B)"
+            )
 
     def _kernel_lines(self) -> Iterator[str]:
         assert self._program is not None
         runs = sum(each.calls for each in self.kernels)
         yield f"kernels: {len(self.kernels)}, which run {runs} times in a call"
         prefix = f"{self._program.name}_k_"
-        rows = [["kernel", "runs", "FLOP", "bytes", "threads", "computes", "lines"]]
+        runners = "threads" if self["device"] == "cpu" else "blocks"
+        rows = [["kernel", "runs", "FLOP", "bytes", runners, "computes", "lines"]]
         for each in self.kernels:
             rows.append(
                 [
@@ -295,7 +323,7 @@ class Report(Mapping[str, Any]):
                     str(each.calls),
                     amount(each.flops),
                     amount(each.bytes_moved),
-                    "many" if each.is_shared_out else "one",
+                    ("many" if each.is_shared_out else "one") if each.blocks is None else str(each.blocks),
                     shorten(", ".join(dict.fromkeys(each.ops)), 44),
                     shorten(", ".join(dict.fromkeys(where(line) for line in each.lines)), 44),
                 ]

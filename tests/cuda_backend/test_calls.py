@@ -167,8 +167,9 @@ def test_kernels_show_the_text_that_is_compiled():
     assert "test_calls.py" in kernel.source and kernel.lines
     text = str(f.report)
     assert "kernels: 1, which run 1 times in a call" in text and "simulat" in text
+    assert "copies by calls: 1 to it" in text and "blocks" in text
     (told,) = f.report.kernels
-    assert told.source == kernel.source and told.flops > 0
+    assert told.source == kernel.source and told.flops > 0 and told.blocks == kernel.blocks >= 1
 
 
 def test_too_little_memory_is_told_before_anything_is_launched(monkeypatch):
@@ -200,7 +201,13 @@ def test_a_check_of_nan_stops_a_call():
 
 def test_a_profile_tells_kernels_times():
     train, _ = step("cuda")
+    train(0)
     found = train.profile(0, n=3)
     assert found.calls == 3 and found.seconds > 0
     assert all(each.seconds > 0 for each in found.kernels)
     assert found.kernel_seconds <= found.seconds
+    assert found.gpu == find_device().name and found.gpu in str(found)
+    page = str(symnet.inspect.html(train, profile=found))
+    assert "CUDA source" in page and "cuda.threadIdx.x" in page and found.gpu in page
+    measured = symnet.benchmark(train, 0, seconds=0.01, rounds=2)
+    assert measured.gpu == found.gpu and measured.flops > 0 and found.gpu in str(measured)

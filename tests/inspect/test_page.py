@@ -61,9 +61,10 @@ def test_it_has_both_graphs_and_every_kernel_with_its_code():
         assert edges == {(a, b) for a, b, _ in graph.edges}
     assert [each["name"] for each in found["kernels"]] == [each.name for each in step.kernels]
     for mine, kernel in zip(found["kernels"], step.kernels, strict=True):
-        assert mine["source"] == kernel.source
-        assert f"@{kernel.name}" in mine["llvm"] or f'@"{kernel.name}"' in mine["llvm"]
-        assert ".text" in mine["assembly"]
+        texts = dict(mine["texts"])
+        assert texts["Numba source"] == kernel.source
+        assert f"@{kernel.name}" in texts["LLVM"] or f'@"{kernel.name}"' in texts["LLVM"]
+        assert ".text" in texts["assembly"]
         assert mine["seconds"] > 0
 
 

@@ -54,7 +54,7 @@ class CudaBackend:
     def facts(
         self, specialisations: Sequence[Specialisation], containers: Sequence[Container]
     ) -> dict[str, Any]:
-        """The GPU's name, and how often and how much was copied: by calls, and of shared variables' values.
+        """How often and how much was copied: by calls, and of shared variables' values.
 
         A shared variable's copies are all that were made of it, whoever asked for them.
         """
@@ -62,7 +62,7 @@ class CudaBackend:
         shared = [each.transfers for each in containers if each.transfers is not None]
         found = {name: sum(getattr(each, name) for each in calls) for name in _COUNTED}
         found |= {f"shared_{name}": sum(getattr(each, name) for each in shared) for name in _COUNTED}
-        return {"device": "cuda", "gpu": self.device.name, "transfers": found}
+        return {"transfers": found}
 
     def hold(self, container: Container) -> DeviceArray:
         """A container's value on the device."""

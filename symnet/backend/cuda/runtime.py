@@ -134,7 +134,7 @@ def compiled(texts: Sequence[Text], names: Sequence[str], machine: Machine) -> C
     started = time.perf_counter()
     if toolkit.simulated():
         codes = [
-            Code(name, text.source.replace(NAME, name, 1), machine.threads)
+            Code(name, text.readable(name), machine.threads)
             for text, name in zip(texts, names, strict=True)
         ]
         return Compiled(codes, "simulated", time.perf_counter() - started)

@@ -15,6 +15,7 @@ import numpy as np
 from symnet.backend.cuda.desk import UNTOLD, Desk
 from symnet.backend.cuda.device import (
     Array,
+    Code,
     Copy,
     Device,
     DeviceArray,
@@ -26,6 +27,7 @@ from symnet.backend.cuda.device import (
     Transfers,
 )
 from symnet.backend.cuda.emit import Printer
+from symnet.backend.cuda.kernel import CudaKernel
 from symnet.backend.cuda.many import ManyCalls
 from symnet.backend.cuda.runtime import Place, compiled, plan, serial_code
 from symnet.compile.backend import DONE, FAILED, Column, Outcome, Pattern
@@ -33,7 +35,6 @@ from symnet.compile.host import HostCalls
 from symnet.compile.kernel import Kernel
 from symnet.compile.locks import FUNCTION, new_lock
 from symnet.compile.memory import ITEM_BYTES, bytes_of
-from symnet.compile.nest import Nest
 from symnet.compile.program import (
     ALIGNMENT,
     Buffer,
@@ -360,27 +361,23 @@ class Specialisation:
 
     @property
     def kernels(self) -> list[Kernel]:
-        """The program's kernels, with the text of the bodies that they became."""
-        bodies: dict[str, list[str]] = {}
-        for work in self.plan.emitted.works:
-            if work.step in self._call_numbers:
-                step = self.program.steps[work.step]
-                name = step.name if isinstance(step, ContractionCall) else step.kernel.name  # type: ignore[union-attr]
-                text = self.text_of(work.number)
-                if text not in bodies.setdefault(name, []):
-                    bodies[name].append(text)
-
-        def source(kernel: Nest) -> str:
-            return "\n\n".join(bodies[kernel.name])
-
-        return [Kernel(calls, source) for calls in self.program.by_kernel]
-
-    def text_of(self, work: int) -> str:
-        """The kernel that does a work, perhaps with others."""
+        """The program's kernels, with the code that does their work."""
+        codes: dict[str, dict[int, Code]] = {}
+        blocks: dict[str, int] = {}
         for place in self.plan.places:
-            if any(each.number == work for each in place.group.works):
-                return self.plan.texts[place.kernel].readable(self.plan.names[place.kernel])
-        raise IndexError(f"there is no work {work}")
+            for work in place.group.works:
+                if work.step not in self._call_numbers:
+                    continue
+                step = self.program.steps[work.step]
+                assert isinstance(step, KernelCall | ContractionCall)
+                name = step.name if isinstance(step, ContractionCall) else step.kernel.name
+                codes.setdefault(name, {})[place.kernel] = self.code.codes[place.kernel]
+                blocks[name] = blocks.get(name, 0) + work.body.blocks
+        found: list[Kernel] = []
+        for calls in self.program.by_kernel:
+            name = Kernel(calls).name
+            found.append(CudaKernel(calls, list(codes.get(name, {}).values()), blocks.get(name, 0)))
+        return found
 
     @property
     def report(self) -> dict[str, Any]:
@@ -389,7 +386,7 @@ class Specialisation:
             "cache": self.code.how,
             "seconds": self.code.seconds,
             "launches": len(self.plan.places),
-            "device": self.device.name,
+            "gpu": self.device.name,
             "transfers": self.transfers,
         }
 
