@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
-from symnet.compile.backend import Backend
 from symnet.compile.debug import tell
 from symnet.config import config
+
+if TYPE_CHECKING:
+    from symnet.compile.backend import Backend
 
 
 def resolve_device(asked: str | None) -> str:

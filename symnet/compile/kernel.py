@@ -41,7 +41,12 @@ class Kernel:
 
     @property
     def source(self) -> str:
-        """The kernel as Numba source."""
+        """The kernel's text: Numba source, or of a function on a GPU the text that is compiled for it."""
+        return self.plain_source
+
+    @property
+    def plain_source(self) -> str:
+        """The loops that the kernel means, as Numba source."""
         from symnet.compile.print_numba import print_nest
 
         return print_nest(self.nest)

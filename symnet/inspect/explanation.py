@@ -306,7 +306,7 @@ def _kernel(
     if key in quoted:
         return
     quoted.add(key)
-    source = kernel.source.splitlines()
+    source = kernel.plain_source.splitlines()
     for number in numbers[:_MOST_QUOTED]:
         yield f"    {number:>4}  {source[number - 1].removeprefix('    ')}"
     if len(numbers) > _MOST_QUOTED:

@@ -163,8 +163,8 @@ def origins(function: Function) -> dict[Variable, list[Variable]]:
 
 
 def kernel_lines(kernel: Kernel, node: Apply) -> list[int]:
-    """The numbers (from 1) of the lines of a kernel's source that belong to a node."""
-    lines = kernel.source.splitlines()
+    """The numbers (from 1) of the lines of a kernel's plain source that belong to a node."""
+    lines = kernel.plain_source.splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith(f"def {kernel.name}(")) + 1
     body = [
         (number, line.strip())
