@@ -140,6 +140,14 @@ def can_fail(body: Body) -> bool:
     return any(f"{STATE}[" in line for line in body.lines)
 
 
+def _waits_for_nothing(size: Dimension, known: set[str]) -> bool:
+    """Whether a size is made of what a call is given, and of known slots."""
+    return all(
+        isinstance(leaf, Argument | Length) or (isinstance(leaf, SlotLeaf) and leaf.name in known)
+        for leaf in dims.leaves(size)
+    )
+
+
 class _Emitter:
     def __init__(self, program: Program, table: Table, machine: Machine, printer: Printer) -> None:
         self.program = program
@@ -155,12 +163,22 @@ class _Emitter:
         self._offsets: dict[Size, str] = {}
 
     def run(self) -> Emitted:
+        first, rest = self._sizes_first()
+        known = {step.slot.name for _, step in first if isinstance(step, SlotStep)}
+        offsets = [
+            each
+            for _, step in rest
+            if isinstance(step, ContractionCall)
+            for each in self._new_offsets(step, known)
+        ]
+        if first or offsets:
+            self._sizes(0, first, offsets)
         pending: list[tuple[int, SizeStep]] = []
-        for number, step in enumerate(self.program.steps):
+        for number, step in rest:
             if isinstance(step, SlotStep | GuardStep | CheckStep):
                 pending.append((number, step))
                 continue
-            offsets = self._new_offsets(step)
+            offsets = self._new_offsets(step) if isinstance(step, ContractionCall) else []
             if pending or offsets:
                 self._sizes(number, pending, offsets)
                 pending = []
@@ -172,15 +190,41 @@ class _Emitter:
             self._sizes(len(self.program.steps), pending, [])
         return self.found
 
+    def _sizes_first(self) -> tuple[list[tuple[int, SizeStep]], list[tuple[int, Step]]]:
+        """The sizes to find before all else: those at the start, and later ones that can't fail and wait for
+        no kernel. And the other steps."""
+        first: list[tuple[int, SizeStep]] = []
+        rest: list[tuple[int, Step]] = []
+        known: set[str] = set()
+        for number, step in enumerate(self.program.steps):
+            at_start = not rest and isinstance(step, SlotStep | GuardStep | CheckStep)
+            if at_start or (
+                isinstance(step, SlotStep)
+                and step.slot.key is None
+                and _waits_for_nothing(step.slot.definition, known)
+            ):
+                assert isinstance(step, SlotStep | GuardStep | CheckStep)
+                first.append((number, step))
+                if isinstance(step, SlotStep):
+                    known.add(step.slot.name)
+            else:
+                rest.append((number, step))
+        return first, rest
+
     # --- kernels -------------------------------------------------------------------------------
 
-    def _new_offsets(self, step: Step) -> list[tuple[str, Size]]:
-        """The offsets of a contraction that have to be computed, under names of their own."""
-        if not isinstance(step, ContractionCall):
-            return []
+    def _new_offsets(
+        self, step: ContractionCall, known: set[str] | None = None
+    ) -> list[tuple[str, Size]]:
+        """The offsets of a contraction that have to be computed, under names of their own.
+
+        With `known`, only those that are made of these slots and of what a call is given.
+        """
         made = []
         for offset in step.offsets:
             if isinstance(offset, int) or self._slot_of(offset) is not None or offset in self._offsets:
+                continue
+            if known is not None and not _waits_for_nothing(offset, known):
                 continue
             assert isinstance(offset, Size)
             name = f"offset{len(self._offsets)}"

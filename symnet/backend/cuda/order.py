@@ -132,55 +132,56 @@ def _grouped(
 ) -> list[Group]:
     """Works of one segment in groups, level by level."""
     here = {work.number for work in works}
+    latest = _latest(works, waits)
+    #: The level behind which a work's results are there for others.
+    done: dict[int, int] = {}
+    groups: list[Group] = []
+    left = list(works)
+    level = 0
+    while left:
+        ready = [
+            work
+            for work in left
+            if all(done.get(number, level) < level for number in waits[work.number] & here)
+        ]
+        urgent = [work for work in ready if latest[work.number] <= level]
+        patience = max([LAUNCH, *(duration(work.body, machine) for work in urgent)])
+        # Blocks that come first start first.
+        ready.sort(key=lambda work: (latest[work.number] > level, -duration(work.body, machine), work.number))
+        shared: list[Group] = []
+        for work in ready:
+            until = latest[work.number]
+            if until > level and (not together or duration(work.body, machine) > patience):
+                # It would keep those waiting that wait for the urgent ones: a kernel of its own, beside them.
+                groups.append(Group(first_level + level, [work], first_level + until))
+                done[work.number] = until
+                continue
+            done[work.number] = level
+            for group in shared:
+                if together and _fits(group, work, machine):
+                    group.works.append(work)
+                    break
+            else:
+                shared.append(Group(first_level + level, [work], first_level + level))
+        groups += shared
+        left = [work for work in left if work.number not in done]
+        level += 1
+    groups.sort(key=lambda group: (group.level, group.until))
+    return groups
+
+
+def _latest(works: Sequence[Work], waits: Sequence[set[int]]) -> dict[int, int]:
+    """For each work the last level at which it can run without making the whole take longer."""
+    here = {work.number for work in works}
     earliest: dict[int, int] = {}
     for work in works:
         before = [earliest[number] for number in waits[work.number] if number in here]
         earliest[work.number] = 1 + max(before, default=-1)
-    depth = 1 + max(earliest.values())
-    latest = dict.fromkeys(here, depth - 1)
+    latest = dict.fromkeys(here, max(earliest.values()))
     for work in reversed(works):
         for number in waits[work.number] & here:
             latest[number] = min(latest[number], latest[work.number] - 1)
-    groups: list[Group] = []
-    for level in range(depth):
-        ready = [work for work in works if earliest[work.number] == level]
-        urgent = [work for work in ready if latest[work.number] == level]
-        if not together:
-            groups += [Group(first_level + level, [work], first_level + level) for work in ready]
-            continue
-        patience = max([LAUNCH, *(duration(work.body, machine) for work in urgent)])
-        ready.sort(key=lambda work: (latest[work.number] != level, -duration(work.body, machine)))
-        groups += _side_by_side(ready, latest, patience, machine, level, first_level)
-    return groups
-
-
-def _side_by_side(
-    ready: Sequence[Work],
-    latest: dict[int, int],
-    patience: int,
-    machine: Machine,
-    level: int,
-    first_level: int,
-) -> list[Group]:
-    """Works of one level in as few kernels as have room for them.
-
-    One that takes longer than the level's urgent ones and is itself not urgent gets a kernel of its own:
-    those that wait for the urgent ones need not wait for it.
-    """
-    shared: list[Group] = []
-    alone: list[Group] = []
-    for work in ready:
-        slack = latest[work.number] - level
-        if slack and duration(work.body, machine) > patience:
-            alone.append(Group(first_level + level, [work], first_level + level + slack))
-            continue
-        for group in shared:
-            if _fits(group, work, machine):
-                group.works.append(work)
-                break
-        else:
-            shared.append(Group(first_level + level, [work], first_level + level))
-    return shared + alone
+    return latest
 
 
 def _fits(group: Group, work: Work, machine: Machine) -> bool:
