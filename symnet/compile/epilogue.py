@@ -49,11 +49,13 @@ def _fuse(steps: Steps, place: Place, sized: set[Buffer], taken: set[str], targe
     if product.kind != "arena" or product in sized:
         return None
     readers = steps.users(product, place)
-    kernel = steps[readers[0]] if len(readers) == 1 else None
-    if not isinstance(kernel, KernelCall):
+    # Many threads store beside what others read as well: the sum is in a register anyway.
+    is_kept = target.many_threads and len(readers) > 1
+    kernel = steps[readers[0]] if len(readers) == 1 or is_kept else None
+    if not isinstance(kernel, KernelCall) or product in written(kernel):
         return None
     try:
-        fused = _Fusion(steps.program, call, kernel, taken, target).fused()
+        fused = _Fusion(steps.program, call, kernel, taken, target).fused(is_kept)
     except _Refused:
         return None
     behind = _behind(steps, place, readers[0], fused)
@@ -142,8 +144,11 @@ class _Fusion:
         self.arrays: list[tuple[Buffer, _Walk]] = []
         self.names: dict[str, Expression] = {}
 
-    def fused(self) -> ContractionCall:
-        """The contraction with the kernel as its epilogue; `_Refused` where there is none."""
+    def fused(self, is_kept: bool = False) -> ContractionCall:
+        """The contraction with the kernel as its epilogue; `_Refused` where there is none.
+
+        `is_kept`: what the contraction itself stores is stored beside.
+        """
         call, contraction = self.call, self.call.contraction
         dtype = contraction.dtype
         targets = [self.target, *(buffer for buffer, _ in self.beside)]
@@ -163,6 +168,10 @@ class _Fusion:
         for buffer, each in self.beside:
             number = len(self.given) + self._array(buffer, self.target_place)
             beside.append((number, self._converted(each)))
+        if is_kept:
+            if self.product_place != self.target_place or contraction.accumulate:
+                raise _Refused
+            beside.append((len(self.given) + self._array(self.product, self.target_place), self.sum))
         if any(buffer in targets and place != self.target_place for buffer, place in self.arrays):
             raise _Refused
         if not all(

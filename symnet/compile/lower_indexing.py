@@ -251,6 +251,8 @@ def place_of(
         wide = builder.let(nest.cast(raw, INDEX), "at")
         if array.dtype.startswith("uint") or array.dtype == nest.BOOL:
             return wide
+        if lowering.target.many_threads and is_range(lowering, array):
+            return wide
         negative = nest.call("lt", wide, Literal(INDEX, 0))
         return builder.let(Select(INDEX, negative, nest.add(wide, builder.size(length)), wide), "at")
 

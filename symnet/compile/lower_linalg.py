@@ -106,16 +106,20 @@ def add_contraction(
     dtype = c.buffer.dtype
     name = f"{lowering.program.name}_{lowering.new_name('k_' + stem)}"
     comments = [source_comment(node)]
+    offsets = []
     for view in (a, b, c):
-        if not isinstance(view.offset, int):
-            lowering.slot_name(view.offset)
+        offset = view.offset
+        if not isinstance(offset, int):
+            slot = lowering.program.slots[lowering.slot_name(offset)]
+            # A device finds all sizes at once, before any kernel: what it is given are names.
+            offset = slot.size if lowering.target.many_threads else offset
+        offsets.append(offset)
     if dtype in nest.FLOATS:
         contraction = Contraction(dtype, tuple(axes), accumulate)
         buffers = (a.buffer, b.buffer, c.buffer)
         plain = plain_nest(contraction, name, comments)
-        offsets = (a.offset, b.offset, c.offset)
         lowering.program.steps.append(
-            ContractionCall(name, contraction, buffers, offsets, plain, (node,), lowering._phase)
+            ContractionCall(name, contraction, buffers, tuple(offsets), plain, (node,), lowering._phase)
         )
         return
     _integer_contraction(lowering, node, stem, axes, a, b, c, accumulate)

@@ -28,9 +28,7 @@ class Mode:
         "nan" or "reference": what compiled code looks at after each result that it stores (see `function`).
     """
 
-    def __init__(
-        self, linker: Any = "default", optimizer: Any = "default", check: str | None = None
-    ) -> None:
+    def __init__(self, linker: Any = "default", optimizer: Any = "default", check: str | None = None) -> None:
         self.linker = "default" if linker in _LINKERS or linker is None else linker
         if self.linker not in ("default", "reference"):
             raise GraphError(f'Mode with linker {linker!r}: "default" or "reference" are expected')
