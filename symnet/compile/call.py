@@ -65,8 +65,8 @@ class CompiledExecutor:
         self.profiled = profiled
         self._checker = checker
         self.shared = [each for each in graph.inputs[arguments:] if isinstance(each, SharedVariable)]
-        containers = {each.container for each in self.shared}
-        self._locked = sorted(containers, key=lambda each: each.order)
+        self._containers = [each.container for each in self.shared]
+        self._locked = sorted(set(self._containers), key=lambda each: each.order)
         self._locks = Locks([each.lock for each in self._locked])
         self._updated = [each.container for each in updates]
         self._by_shapes: dict[tuple[tuple[int, ...], ...], list[Specialisation]] = {}
@@ -109,7 +109,7 @@ class CompiledExecutor:
         """The results for argument arrays; shared variables are updated."""
         with self._locks:
             values = self._apart(values)
-            inputs: list[Input] = [*values, *(each.container for each in self.shared)]
+            inputs: list[Input] = [*values, *self._containers]
             shapes = tuple(each.shape for each in inputs)
             tried: set[int] = set()
             while True:
@@ -179,18 +179,18 @@ class CompiledExecutor:
         if chosen is None:
             return None
         dtypes = [buffer.dtype for buffer, _ in chosen.program.outputs]
-        inputs: list[Input] = [*values, *(each.container for each in self.shared)]
+        inputs: list[Input] = [*values, *self._containers]
         return list(zip(chosen.result_shapes([each.shape for each in inputs]), dtypes, strict=True))
 
     def _known(self, values: Sequence[np.ndarray[Any, Any]]) -> Specialisation | None:
         """The specialisation that comes first for such arguments; None unless it can be quick."""
-        inputs: list[Input] = [*values, *(each.container for each in self.shared)]
+        inputs: list[Input] = [*values, *self._containers]
         known = self._by_shapes.get(tuple(each.shape for each in inputs))
         return known[0] if known and known[0].can_be_quick else None
 
     def _held(self) -> list[Any]:
         """The shared variables' values, where the backend's runs find them."""
-        return [self.backend.hold(each.container) for each in self.shared]
+        return [self.backend.hold(each) for each in self._containers]
 
     def make_way(self) -> None:
         """Wait until nobody is in the way of a quick call that found somebody there."""

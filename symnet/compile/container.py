@@ -193,7 +193,7 @@ class Container:
             Makes what counts copies.
         """
         held = self._held
-        if held is not None and held.device is device and self._is_on_device():
+        if held is not None and held.device is device and held.version == self.words[VERSION]:
             return held
         array = self.array
         if self.transfers is None:

@@ -129,6 +129,26 @@ def test_threads_take_turns():
     assert total.get_value() == 21
 
 
+def test_threads_on_both_devices_lose_no_update():
+    total = symnet.shared(np.zeros(3, "float32"), name="total")
+    made = [symnet.function([], total, updates=[(total, total + 1)], device=each) for each in ("cpu", "cuda")]
+    for _ in range(3):
+        for each in made:
+            each()
+    before = total.get_value()
+    counts = (400, 20)
+    workers = [
+        threading.Thread(target=lambda f, n: [f() for _ in range(n)], args=(f, n))
+        for f, n in zip(made, counts, strict=True)
+        for _ in range(2)
+    ]
+    for each in workers:
+        each.start()
+    for each in workers:
+        each.join()
+    assert total.get_value().tolist() == (before + 2 * sum(counts)).tolist()
+
+
 def test_map_is_a_loop():
     train, w = step("cuda")
     loop, same = step("cuda")
@@ -189,6 +209,18 @@ def test_too_little_memory_is_told_before_anything_is_launched(monkeypatch):
     assert "device=\"cpu\"" in caught.value.hint
     monkeypatch.undo()
     assert f(ones(1, 64)).shape == (64,)
+
+
+def test_random_draws_are_the_cpus():
+    """The generator's state is a shared variable, which both use in turn."""
+    from symnet.tensor.shared_randomstreams import RandomStreams
+
+    streams = RandomStreams(5), RandomStreams(5)
+    draws = [each.binomial(size=(4, 5), p=0.5) + each.uniform((4, 5)) for each in streams]
+    alone = symnet.function([], draws[0], device="cpu")
+    mixed = [symnet.function([], draws[1], device=each) for each in ("cuda", "cpu")]
+    for number in range(6):
+        np.testing.assert_array_equal(mixed[number % 2](), alone())
 
 
 def test_a_check_of_nan_stops_a_call():

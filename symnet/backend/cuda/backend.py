@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 from symnet.backend.cuda.availability import availability
 from symnet.backend.cuda.device import Device, DeviceArray, Transfers
@@ -66,9 +66,7 @@ class CudaBackend:
 
     def hold(self, container: Container) -> DeviceArray:
         """A container's value on the device."""
-        found = container.on(self.device, self._empty, Transfers)
-        assert isinstance(found, DeviceArray)
-        return found
+        return cast(DeviceArray, container.on(self.device, self._empty, Transfers))
 
     def _empty(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
         return DeviceArray.empty(self.device, shape, dtype)

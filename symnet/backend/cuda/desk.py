@@ -7,6 +7,7 @@ from the `state` words on back, one copy each way.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -103,7 +104,7 @@ class Desk:
 
     def result(self, buffer: Buffer, shape: tuple[int, ...]) -> Array:
         """A result's entries, as an array of its own."""
-        count = int(np.prod(shape, dtype=np.int64))
+        count = math.prod(shape)
         found: Array = self._entries[buffer][:count].reshape(shape).copy()
         return found
 
