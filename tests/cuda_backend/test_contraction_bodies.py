@@ -173,6 +173,15 @@ def test_parts_of_a_length_found_at_run_time() -> None:
         assert check(dot(3, "n0", 5, pitch=70), {"n0": inner}, {"n0": 64}, change) == 2
 
 
+def test_parts_take_no_memory_without_bound() -> None:
+    """Few rows by a run-time number of columns of which nothing is known, and a long sum."""
+    contraction = dot(2, 100000, "n0", pitch=100000)
+    bodies = contraction_bodies("product", contraction, [0, 0, 0], SIMULATOR, {"n0": 2**63 - 1})
+    assert [len(body.scratch) for body in bodies] == [0]
+    parts, adding = contraction_bodies("product", contraction, [0, 0, 0], SIMULATOR, {"n0": 3})
+    assert parts.scratch == adding.scratch and 12 <= parts.scratch[0].count <= 1 << 26
+
+
 def test_sums_of_nothing() -> None:
     check(dot(3, 0, 4))
     assert check(dot(3, 0, 4, accumulate=True)) == 0

@@ -20,6 +20,8 @@ from symnet.compile.contraction import Contraction
 _SHAPES = ((8, 8), (8, 4), (4, 8), (4, 4), (2, 4), (4, 2), (2, 2), (1, 4), (4, 1), (1, 2), (2, 1), (1, 1))
 _DEPTHS = (8, 16, 32, 64)
 _PARTS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+#: Entries of all parts of sums together that there is memory for.
+_MOST_IN_PARTS = 1 << 26
 #: What a length counts as that is only known at run time, and without a bound.
 _USUAL = 4096
 
@@ -91,8 +93,10 @@ class _Choice:
         tallest = max(1, 2 * self.rows - 1)
         widest = max(1, 2 * self.columns - 1)
         large = self.rows * self.columns * self.batch >= 512 * 512 and min(self.rows, self.columns) >= 64
+        # Registers for sums; places of 64 bits take twice the registers of others.
+        most = 128 if any(each.dtype == "int64" for each in self.plan.operands) else 256
         for rows, columns in _SHAPES:
-            if rows * columns * item > 256 or (large and rows * columns < 16):
+            if rows * columns * item > most or (large and rows * columns < 16):
                 continue
             if rows > tallest or columns > widest:
                 continue
@@ -171,15 +175,16 @@ class _Choice:
             step = max(_LATENCY, together * issue + 60, together * bytes_of_slice / _CACHE_BYTES)
             return 1000 + count * step + together * ending
 
+        entries = plan.rows.most * plan.columns.most * plan.batch.most
         for parts in (1, *_PARTS):
-            if parts > 1 and (parts > slices or tiles > 2 * machine.multiprocessors or self.inner >= NARROW):
+            few = tiles <= 2 * machine.multiprocessors and parts <= slices and plan.inner.most < NARROW
+            if parts > 1 and not (few and entries * parts <= _MOST_IN_PARTS):
                 break
             blocks = tiles * parts
             count = math.ceil(slices / parts)
             full, rest = divmod(math.ceil(blocks / machine.multiprocessors), resident)
             cycles = full * one(resident, count) + (one(rest, count) if rest else 0)
             if parts > 1:
-                stored = self.rows * self.columns * self.batch
-                moved_bytes = 2 * stored * parts * plan.item / machine.multiprocessors
+                moved_bytes = 2 * entries * parts * plan.item / machine.multiprocessors
                 cycles += _LAUNCH + 600 * math.ceil(parts / 16) + moved_bytes / _MEMORY_BYTES
             yield parts, cycles

@@ -24,6 +24,20 @@ class Linked:
     spilled_bytes: int
 
 
+#: Registers of a multiprocessor, for compute capability 8.0 and 9.0.
+_REGISTERS = 65536
+
+
+def link_for(ptx: str, name: str, compute: tuple[int, int], threads: int) -> Linked:
+    """Machine code as `link` makes it, with few enough registers for two blocks in a multiprocessor at once
+    where that takes no memory instead."""
+    linked = link(ptx, name, compute)
+    if linked.registers <= _REGISTERS // (2 * threads):
+        return linked
+    closer = link(re.sub(r"(\.maxntid [\d, ]+)", r"\1\n.minnctapersm 2\n", ptx, count=1), name, compute)
+    return linked if closer.spilled_bytes else closer
+
+
 def link(ptx: str, name: str, compute: tuple[int, int]) -> Linked:
     """Machine code of a kernel's PTX for a compute capability.
 

@@ -17,7 +17,7 @@ from symnet.backend.cuda import toolkit
 from symnet.backend.cuda.device import Code, Device
 from symnet.backend.cuda.emit import Emitted, Printer, Work, emit
 from symnet.backend.cuda.kernel_text import NAME, Text, assemble, assemble_serial
-from symnet.backend.cuda.linker import Linked, link
+from symnet.backend.cuda.linker import Linked, link_for
 from symnet.backend.cuda.machine import Machine
 from symnet.backend.cuda.order import Group, Ordered, order
 from symnet.compile import cache
@@ -151,7 +151,7 @@ def compiled(texts: Sequence[Text], names: Sequence[str], machine: Machine) -> C
             signature = [*text.dtypes, "int64", "int64"]
             compiled_as = text.source.replace(NAME, name, 1)
             ptx = toolkit.compile(compiled_as, name, signature, machine.compute, machine.threads)
-            linked = link(ptx, name, machine.compute)
+            linked = link_for(ptx, name, machine.compute, machine.threads)
             takes = [linked.registers, linked.shared_bytes, linked.spilled_bytes]
             if key is not None:
                 cache.store(key, linked.binary, {"name": name, "ptx": ptx, "takes": takes})
