@@ -1,6 +1,6 @@
 """Compiles contractions for GPUs in a process that simulates nothing; writes what it finds as JSON.
 
-`python -m cuda_backend.contraction_ptx` from the folder of the tests: for each kernel what `ptxas -v` says and
+`python -m cuda_backend.contraction_ptx` from the folder of the tests: for each kernel what `ptxas -v` says,
 how many instructions of some kinds its PTX has, and for small ones how far from NumPy's the results are when
 the PTX runs thread for thread (`ptx_machine`).
 """
