@@ -236,6 +236,14 @@ LOG10_OF_2 = {
 }
 
 
+def horner_fused(variable: str, coefficients: tuple[float, ...]) -> str:
+    """The polynomial as a text in which each step is rounded once, so that every processor rounds alike."""
+    text = repr(coefficients[-1])
+    for c in reversed(coefficients[:-1]):
+        text = f"fma({variable}, {text}, {c!r})"
+    return text
+
+
 def horner(variable: str, coefficients: tuple[float, ...]) -> str:
     """The polynomial as a text of the scalar dialect."""
     text = repr(coefficients[-1])

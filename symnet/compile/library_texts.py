@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from symnet.compile.library_coefficients import COEFFICIENTS, LN2, horner
+from symnet.compile.library_coefficients import COEFFICIENTS, LN2, horner, horner_fused
 from symnet.compile.library_reals import ERFC_FAR, OF_FLOATS, POWER, words_of_reals
 
 Source = tuple[str, str, dict[str, str]]
@@ -28,7 +28,7 @@ def sources() -> Iterator[Source]:
         yield _INTEGER_POWER, dtype, {"BITS": bits, "NEGATIVE": negative}
     for dtype in FLOATS:
         words = _words(dtype) | words_of_reals(dtype)
-        for text in (*_OF_FLOATS, *OF_FLOATS, LOG_REST[dtype], ERFC_FAR[dtype]):
+        for text in (*_OF_FLOATS, *OF_FLOATS, LOG_REST[dtype], LOG_OF_DRAW[dtype], ERFC_FAR[dtype]):
             yield text, dtype, words
         if dtype == "float32":
             yield POWER, dtype, words
@@ -101,8 +101,9 @@ def _words(dtype: str) -> dict[str, str]:
         "TINY": "1e-8" if single else "1e-17",
         "EXP_POLYNOMIAL": horner("r", COEFFICIENTS["exp", dtype]),
         "LOG_POLYNOMIAL": horner("f" if single else "z", COEFFICIENTS["log", dtype]),
-        "SINE_POLYNOMIAL": horner("z", COEFFICIENTS["sine", dtype]),
-        "COSINE_POLYNOMIAL": horner("z", COEFFICIENTS["cosine", dtype]),
+        "LOG_FUSED": horner_fused("f" if single else "z", COEFFICIENTS["log", dtype]),
+        "SINE_POLYNOMIAL": horner_fused("z", COEFFICIENTS["sine", dtype]),
+        "COSINE_POLYNOMIAL": horner_fused("z", COEFFICIENTS["cosine", dtype]),
         "ROOT_HALF_BITS": hex(0x3F3504F3 if single else 0x3FE6A09E667F3BCD),
         "FRACTION_MASK": hex(2**fraction - 1),
         "LEAST_NORMAL": repr(2.0**-126 if single else 2.0**-1022),
@@ -219,6 +220,30 @@ def sigmoid(x: T) -> T:
     return (1 if x >= 0 else small) / (1 + small)
 """
 
+# What normal draws are made by is written so that a compiler has no choice of what to round: products that
+# are added to are fused, all others are exact or added to nothing. So a GPU draws what a CPU draws.
+LOG_OF_DRAW = {
+    "float32": """
+def log_of_draw(x: T) -> T:
+    '''The natural logarithm of a normal number from 0 to 1: at most 1 ulp off.'''
+    bits = cast(bits_of(x) - ROOT_HALF_BITS, 'Whole')
+    k = from_bits(cast(bits >> FRACTION, 'Bits') + ROUNDER_BITS) - ROUNDER
+    f = from_bits((cast(bits, 'Bits') & FRACTION_MASK) + ROOT_HALF_BITS) - 1
+    small = fma(k, LN2_LOW, (f * f) * (f * LOG_FUSED))
+    return fma(k, LN2_HIGH, fma(-0.5 * f, f, small) + f)
+""",
+    "float64": """
+def log_of_draw(x: T) -> T:
+    '''The natural logarithm of a normal number from 0 to 1: at most 1 ulp off.'''
+    bits = cast(bits_of(x) - ROOT_HALF_BITS, 'Whole')
+    k = from_bits(cast(bits >> FRACTION, 'Bits') + ROUNDER_BITS) - ROUNDER
+    f = from_bits((cast(bits, 'Bits') & FRACTION_MASK) + ROOT_HALF_BITS) - 1
+    s = f / (2 + f)
+    z = s * s
+    small = fma(k, LN2_LOW, s * fma(z, LOG_FUSED, (0.5 * f) * f))
+    return fma(k, LN2_HIGH, fma(-0.5 * f, f, small) + f)
+""",
+}
 # With 4 turns = q + r, q whole: a sine or cosine of r quarter turns. Nothing is lost before that.
 _COSINE_OF_TURNS = """
 def cosine_of_turns(turns: T) -> T:
@@ -228,7 +253,7 @@ def cosine_of_turns(turns: T) -> T:
     r = 4 * turns - (shifted - ROUNDER)
     z = r * r
     sine = r * SINE_POLYNOMIAL
-    cosine = 1 + z * COSINE_POLYNOMIAL
+    cosine = fma(z, COSINE_POLYNOMIAL, 1)
     size = cosine if (quarter & 1) == 0 else sine
     return -size if (quarter == 1) or (quarter == 2) else size
 """
@@ -317,7 +342,7 @@ def normal_float32(seed: T, stream: T, call: T, element: T) -> float32:
     a = cast(cast(first, 'float64') + 1, 'float32') * 2.3283064365386963e-10
     b = cast(second >> 8, 'float32') * 5.9604644775390625e-08
     turns = b if (element & 1) == 0 else b - 0.25
-    return sqrt(-2 * log(a)) * cosine_of_turns(turns)
+    return sqrt(-2 * log_of_draw(a)) * cosine_of_turns(turns)
 """,
     """
 def normal_float64(seed: T, stream: T, call: T, element: T) -> float64:
@@ -325,6 +350,6 @@ def normal_float64(seed: T, stream: T, call: T, element: T) -> float64:
     a = 1 - uniform_float64(seed, stream, call, element & 0xFFFFFFFFFFFFFFFE)
     b = uniform_float64(seed, stream, call, element | 1)
     turns = b if (element & 1) == 0 else b - 0.25
-    return sqrt(-2 * log(a)) * cosine_of_turns(turns)
+    return sqrt(-2 * log_of_draw(a)) * cosine_of_turns(turns)
 """,
 )

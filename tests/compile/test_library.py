@@ -8,6 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 import scipy.special
+from cuda_backend.simulating import by_simulator
 from llvmlite import ir
 from running import by_llvm, by_numba, ulps
 
@@ -57,6 +58,7 @@ FUNCTIONS = {
     "tan_near": (mpmath.tan, None, None, 4.0),
     "sigmoid": (sigmoid, 0.0, 1.0, 2.5),
     "cosine_of_turns": (cosine_of_turns, None, None, 1.5),
+    "log_of_draw": (mpmath.log, None, None, 1.0),
 }
 
 
@@ -89,6 +91,9 @@ def points(function: str, dtype: str) -> np.ndarray:
     size = 300
     if function == "cosine_of_turns":
         return np.concatenate([random.uniform(-1, 1, 3 * size), np.arange(-32, 33) / 16]).astype(dtype)
+    if function == "log_of_draw":
+        numbers = [2.0 ** -random.uniform(0, 53, 2 * size), random.uniform(0.9, 1, size), [1.0]]
+        return np.concatenate(numbers).astype(dtype)
     if function.endswith("_near"):
         most = near.MOST[dtype]
         zeros = np.arange(-600, 601) * np.pi / 2
@@ -373,6 +378,16 @@ def test_draws_are_numpys(compiled_draws, function, state):
                 assert ulps(out, expected).max() <= 6, printer
             else:
                 np.testing.assert_array_equal(out, expected, err_msg=printer)
+
+
+@pytest.mark.parametrize("function", DRAWS)
+def test_a_graphics_processor_draws_the_same(compiled_draws, function):
+    (kernel,) = by_simulator([draws(function)]).values()
+    state, out = np.array((2**40 + 12345, 7, 99)), np.zeros(301, DRAWS[function]((0, 0, 0), 1).dtype)
+    expected = out.copy()
+    kernel(state, out, out.size, 5)
+    compiled_draws["llvm"][function](state, expected, out.size, 5)
+    assert out.tobytes() == expected.tobytes()
 
 
 def test_a_wrong_call_of_a_library_function_is_refused():
