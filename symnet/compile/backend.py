@@ -144,8 +144,11 @@ class Backend(Protocol):
     ) -> dict[str, Any]:
         """What else a function's report tells of its specialisations and shared variables."""
 
-    def hold(self, container: Container) -> Any:
-        """A container's value as runs take it; its lock is held from here to the end of the run."""
+    def hold(self, container: Container, updated: bool) -> Any:
+        """A container's value as runs take it; its lock is held from here to the end of the run.
+
+        `updated`: the run puts a new value in its place, whether or not an interrupt lets anyone note that.
+        """
 
     def count_updates(self, container: Container, count: int) -> None:
         """Note that runs have put a container's new value in place, so many times."""

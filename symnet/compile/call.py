@@ -69,6 +69,8 @@ class CompiledExecutor:
         self._locked = sorted(set(self._containers), key=lambda each: each.order)
         self._locks = Locks([each.lock for each in self._locked])
         self._updated = [each.container for each in updates]
+        #: What is asked of the backend for each shared variable: its container, whether it is updated.
+        self._holdings = [(each, each in self._updated) for each in self._containers]
         self._by_shapes: dict[tuple[tuple[int, ...], ...], list[Specialisation]] = {}
         self._kept: list[tuple[Any, Specialisation]] = []
         self._dynamic: set[AxisKey] = set()
@@ -190,7 +192,7 @@ class CompiledExecutor:
 
     def _held(self) -> list[Any]:
         """The shared variables' values, where the backend's runs find them."""
-        return [self.backend.hold(each) for each in self._containers]
+        return [self.backend.hold(*each) for each in self._holdings]
 
     def make_way(self) -> None:
         """Wait until nobody is in the way of a quick call that found somebody there."""

@@ -207,16 +207,23 @@ class Container:
         self._held = held
         if self.lent:
             self.lent = False
-            self.array = _ELSEWHERE
+            self.leave_host()
         return held
 
+    def leave_host(self) -> None:
+        """Let the device's array be the value alone; the caller has the lock, and the value is there.
+
+        It is called before the device's array is updated: an interrupt may come before anybody notes that it
+        was.
+        """
+        self.array = _ELSEWHERE
+
     def count_updates_on_device(self, count: int) -> None:
-        """Note that the device's array was updated so many times; the caller has the lock."""
-        assert self._held is not None
-        if count:
-            self.version += count
-            self._held.version = self.version
-            self.array = _ELSEWHERE
+        """Note that the device's array was updated so many times, since `leave_host`; the caller has the
+        lock."""
+        assert self._held is not None and self._array is _ELSEWHERE
+        self.version += count
+        self._held.version = self.version
 
     # --- pickling ------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from symnet.compile.debug import tell
 from symnet.config import config
+from symnet.errors import CudaError
 
 if TYPE_CHECKING:
     from symnet.compile.backend import Backend
@@ -32,8 +33,13 @@ def _chosen() -> str:
     found = availability()
     reason = "kernels for CUDA would be simulated here" if found.simulated else found.problem
     if reason is None:
-        tell(0, f'device "auto": {found.gpus[0]}')
-        return "cuda"
+        try:
+            backend_of("cuda")
+        except CudaError as error:
+            reason = error.asked
+        else:
+            tell(0, f'device "auto": {found.gpus[0]}')
+            return "cuda"
     tell(0, f'device "auto": the CPU, as {reason}')
     return "cpu"
 

@@ -50,7 +50,9 @@ class Device:
     def add(self, container, number):
         """An update there."""
         with container.lock:
-            self.on(container).entries += number
+            array = self.on(container)
+            container.leave_host()
+            array.entries += number
             container.count_updates_on_device(1)
 
 
@@ -166,7 +168,9 @@ def test_sizes_that_a_shared_variable_holds_are_found_on_a_device(device):
     f = symnet.function([], T.zeros((n,)).sum() + n)
     assert f() == 2
     with n.container.lock:
-        device.on(n.container).entries[...] = 5
+        array = device.on(n.container)
+        n.container.leave_host()
+        array.entries[...] = 5
         n.container.count_updates_on_device(1)
     assert f() == 5
 

@@ -185,14 +185,29 @@ def test_auto_is_never_the_simulator(capsys):
     assert "device \"auto\": the CPU, as " in capsys.readouterr().err
 
 
-def test_auto_is_the_gpu_where_there_is_one(capsys):
+def test_auto_is_the_gpu_where_there_is_one(capsys, monkeypatch):
+    from symnet.backend.cuda import runtime
     from symnet.compile.device import resolve_device
 
+    monkeypatch.setattr(runtime, "find_device", lambda: None)
     with Machine("a_gpu"):
         assert resolve_device("auto") == "cuda"
     assert capsys.readouterr().err == (
         'symnet: device "auto": NVIDIA Example, compute capability 9.0, 80.0 GiB\n'
     )
+
+
+def test_auto_is_the_cpu_where_the_gpu_can_not_be_set_up(capsys, monkeypatch):
+    from symnet.backend.cuda import runtime
+    from symnet.compile.device import resolve_device
+
+    def fails():
+        raise CudaError("NVIDIA Example is busy")
+
+    monkeypatch.setattr(runtime, "find_device", fails)
+    with Machine("a_gpu"):
+        assert resolve_device("auto") == "cpu"
+    assert capsys.readouterr().err == 'symnet: device "auto": the CPU, as NVIDIA Example is busy\n'
 
 
 def test_cuda_is_an_error_where_it_can_not_be_used():

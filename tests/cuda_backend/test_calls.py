@@ -117,6 +117,28 @@ def test_a_function_on_a_device_is_pickled():
     np.testing.assert_array_equal(weights.get_value(), w.get_value())
 
 
+def test_an_interrupt_between_a_run_and_its_note_loses_nothing(monkeypatch):
+    w = symnet.shared(ones(3), name="w")
+    add = symnet.function([], w.sum(), updates=[(w, w + 1)], device="cuda")
+    double = symnet.function([], w.sum(), updates=[(w, w * 2)], device="cpu")
+    add()
+    assert w.get_value().tolist() == [2, 2, 2]
+    device = find_device()
+    wait = type(device).synchronize
+
+    def interrupted(self):
+        wait(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(device), "synchronize", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        add()
+    monkeypatch.undo()
+    # Done on the device, if told to nobody: everybody finds it.
+    assert w.get_value().tolist() == [3, 3, 3]
+    assert double() == 9 and add() == 18 and w.get_value().tolist() == [7, 7, 7]
+
+
 def test_threads_take_turns():
     total = symnet.shared(np.float32(0), name="total")
     f = symnet.function([], total, updates=[(total, total + 1)], device="cuda")

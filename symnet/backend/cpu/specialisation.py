@@ -271,7 +271,7 @@ class CpuBackend:
         """Nothing else: what there is stands in each specialisation's report."""
         return {}
 
-    def hold(self, container: Container) -> np.ndarray[Any, Any]:
+    def hold(self, container: Container, updated: bool) -> np.ndarray[Any, Any]:
         """A container's array."""
         return container.array
 

@@ -64,9 +64,12 @@ class CudaBackend:
         found |= {f"shared_{name}": sum(getattr(each, name) for each in shared) for name in _COUNTED}
         return {"transfers": found}
 
-    def hold(self, container: Container) -> DeviceArray:
+    def hold(self, container: Container, updated: bool) -> DeviceArray:
         """A container's value on the device."""
-        return cast(DeviceArray, container.on(self.device, self._empty, Transfers))
+        found = cast(DeviceArray, container.on(self.device, self._empty, Transfers))
+        if updated:
+            container.leave_host()
+        return found
 
     def _empty(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
         return DeviceArray.empty(self.device, shape, dtype)
