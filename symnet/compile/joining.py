@@ -12,7 +12,7 @@ from symnet.compile import nest
 from symnet.compile.fusion import MOST_NODES
 from symnet.compile.nest import Call, Cast, Expression, For, Let, Load, Name, Nest, Select, Store
 from symnet.compile.program import Buffer, KernelCall, Program
-from symnet.compile.steps import Place, Steps, used, written
+from symnet.compile.steps import Place, Steps, follows_from_loops, used, written
 
 #: How many of the last kernels with the same loops are looked at, and the most arrays of a joined kernel.
 MOST_CANDIDATES = 4
@@ -76,7 +76,10 @@ def _may_come_earlier(steps: Steps, first: Place, second: Place) -> bool:
     if any(buffer.kind == "arena" for buffer in targets) and steps.following(first) != second:
         # What it writes would take room for longer.
         return False
-    if any(buffer.kind == "input" for buffer in targets) and steps.last_failing(first, second) is not None:
+    if steps.last_failing(first, second) is not None and (
+        any(buffer.kind == "input" for buffer in targets) or not follows_from_loops(two.kernel)
+    ):
+        # What is tested there may be the very indices by which it reads.
         return False
     return (
         steps.last_writer(used(two), first, second) is None

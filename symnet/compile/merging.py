@@ -16,7 +16,7 @@ from symnet.compile import nest
 from symnet.compile.nest import INDEX, Expression, For, Let, Literal, Load, Name, Nest, Statement, Store
 from symnet.compile.program import Buffer, CheckStep, GuardStep, KernelCall, Program, SlotStep, Step
 from symnet.compile.specialise import Computed, leaves_of
-from symnet.compile.steps import Place, Steps, can_fail, used, written
+from symnet.compile.steps import Place, Steps, can_fail, follows_from_loops, used, written
 
 #: The most nodes and arrays of a merged kernel.
 MOST_NODES = 64
@@ -33,6 +33,22 @@ def sizes_first(program: Program) -> None:
         is_early = isinstance(step, SlotStep | GuardStep | CheckStep) and not _waits(program, step)
         (early if is_early else late).append(step)
     program.steps = [*early, *late]
+
+
+def tests_first(program: Program) -> None:
+    """Move kernels that only test what they read to where that is known: all others stand behind them.
+
+    What can fail keeps its order.
+    """
+    found: list[Step] = []
+    for step in program.steps:
+        place = len(found)
+        if isinstance(step, KernelCall) and can_fail(step) and not written(step):
+            read = used(step)
+            while place and not can_fail(found[place - 1]) and not written(found[place - 1]) & read:
+                place -= 1
+        found.insert(place, step)
+    program.steps = found
 
 
 def _waits(program: Program, step: SlotStep | GuardStep | CheckStep) -> bool:
@@ -106,7 +122,10 @@ def _may_come_earlier(steps: Steps, first: Place, second: Place) -> bool:
     two = steps[second]
     assert isinstance(two, KernelCall)
     targets = written(two)
-    if any(buffer.kind == "input" for buffer in targets) and steps.last_failing(first, second) is not None:
+    if steps.last_failing(first, second) is not None and (
+        any(buffer.kind == "input" for buffer in targets) or not follows_from_loops(two.kernel)
+    ):
+        # What is tested there may be the very indices by which it reads.
         return False
     return (
         steps.last_writer(used(two), first, second) is None

@@ -153,3 +153,39 @@ def _last(lists: Iterable[list[Place]], after: Place, before: Place) -> Place | 
         if end and places[end - 1] > after and (found is None or places[end - 1] > found):
             found = places[end - 1]
     return found
+
+
+def follows_from_loops(kernel: nest.Nest) -> bool:
+    """Whether where a nest loads and stores follows from its loops alone, and not from what it loads or from
+    sizes found at run time: then it may run before anything is tested."""
+    if kernel.sizes:
+        return False
+    statements = list(nest.walk_statements(kernel.body))
+    of_data: set[str] = set()
+    before = -1
+    while before != len(of_data):
+        before = len(of_data)
+        for each in statements:
+            if isinstance(each, nest.Let | nest.Declare | nest.Assign | nest.Accumulate) and _of_data(
+                each.value, of_data
+            ):
+                of_data.add(each.name)
+    for each in statements:
+        places = [each.extent] if isinstance(each, nest.For) else []
+        places += [each.index] if isinstance(each, nest.Store) else []
+        places += [
+            part.index
+            for expression in nest.expressions_of(each)
+            for part in nest.walk_expression(expression)
+            if isinstance(part, nest.Load)
+        ]
+        if any(_of_data(place, of_data) for place in places):
+            return False
+    return True
+
+
+def _of_data(expression: nest.Expression, names: set[str]) -> bool:
+    return any(
+        isinstance(part, nest.Load) or (isinstance(part, nest.Name) and part.name in names)
+        for part in nest.walk_expression(expression)
+    )

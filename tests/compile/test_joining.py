@@ -96,3 +96,16 @@ def test_a_value_that_only_the_joined_kernel_needs_is_not_stored():
     np.testing.assert_allclose(scaled, 2 * (moved - 2), rtol=1e-6)
     assert len(function.kernels) == 1
     assert function.report["arena_bytes"] == 0
+
+
+def test_no_kernel_comes_before_the_test_of_its_indices():
+    """Both gather from one table and would be joined, but the second's indices are tested in between."""
+    first, second, x = T.lvector("first"), T.lvector("second"), T.fvector("x")
+    table = symnet.shared(np.arange(5, dtype="float32"))
+    function = symnet.function([first, second, x], [table[first] + x, table[second] * 2])
+    function([0, 1], [3, 4], np.ones(2, "float32"))
+    steps = function._executor.specialisations[-1].program.calls
+    users = [each for each in steps if "second" in {buffer.name for buffer in each.buffers}]
+    assert "check_indices" in users[0].kernel.name and len(users) == 2
+    with pytest.raises(symnet.errors.IndexingError):
+        function([0, 1], [3, 5], np.ones(2, "float32"))
