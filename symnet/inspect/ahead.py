@@ -19,13 +19,6 @@ def ptx(
     """The PTX of each kernel, by name, that a call with these arguments would run on a GPU.
 
     As `gpu_code`, which tells more.
-
-    >>> import numpy as np, symnet, symnet.tensor as T
-    >>> x = T.fvector("x")
-    >>> f = symnet.function([x], T.exp(x), name="f")
-    >>> found = symnet.inspect.ptx(f, np.ones(5, "float32"))  # doctest: +SKIP
-    >>> ".target sm_90" in found["f_k_exp"]  # doctest: +SKIP
-    True
     """
     return {each.name: each.ptx for each in gpu_code(function, *arguments, compute=compute, **named)}
 
