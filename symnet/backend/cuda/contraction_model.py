@@ -11,14 +11,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from symnet.backend.cuda.contraction_plan import Plan, Tile, laid_out, slice_entries
+from symnet.backend.cuda.contraction_plan import Operand, Plan, Tile, laid_out, slice_entries, writes
 from symnet.backend.cuda.contraction_text import NARROW
 from symnet.backend.cuda.machine import Machine
 from symnet.compile.contraction import Contraction
 
 #: The sums of a thread: rows and columns.
 _SHAPES = ((8, 8), (8, 4), (4, 8), (4, 4), (2, 4), (4, 2), (2, 2), (1, 4), (4, 1), (1, 2), (2, 1), (1, 1))
-_DEPTHS = (8, 16, 32, 64)
+_DEPTHS = (8, 16, 32, 64, 128, 256)
 _PARTS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 #: Entries of all parts of sums together that there is memory for.
 _MOST_IN_PARTS = 1 << 26
@@ -74,6 +74,17 @@ class _Choice:
         few_units = machine.compute == (8, 0)
         self.arithmetic = (2 if few_units else 1) * (1 if plan.item == 4 else 2)
         self.warps = machine.threads / machine.warp
+        self.item = plan.item
+        #: Of A and B whether inner indices lie side by side or rows do, entries of a load, whether what lies
+        #: side by side does so without gaps, and instructions to find where an inner index is.
+        self.operands = [self._known_of(each) for each in plan.operands]
+
+    def _known_of(self, operand: Operand) -> tuple[bool, int, bool, int]:
+        inner = self.plan.inner
+        strides = (inner if operand.along_inner else operand.space).strides(operand.array)
+        near = bool(strides) and strides[-1] in (1, -1)
+        steps = 2 if inner.linear(operand.array) is not None else 8 * len(inner.dimensions)
+        return operand.along_inner, operand.vector, near, steps
 
     def made(self) -> Plan:
         """The plan with the best tile."""
@@ -144,35 +155,37 @@ class _Choice:
 
     def _cycles(self, tile: Tile) -> Iterator[tuple[int, float]]:
         """By the number of parts about how many cycles it takes."""
-        plan, machine = self.plan, self.machine
-        width = 16 // plan.item
+        plan, machine, item = self.plan, self.machine, self.item
+        width = 16 // item
         tiles = math.ceil(self.rows / tile.height) * math.ceil(self.columns / tile.width) * self.batch
         slices = math.ceil(self.inner / tile.depth)
         mine = tile.depth // tile.groups
         fetched = (math.ceil(tile.rows / width) + math.ceil(tile.columns / width)) * mine
-        moved, held = 12.0, 0
-        for operand, size in zip(plan.operands, (tile.height, tile.width), strict=True):
-            loads = math.ceil(size * tile.depth / operand.vector / machine.threads)
-            decoded = 1 if operand.along_inner else loads
-            steps = 2 if plan.inner.linear(operand.array) is not None else 8 * len(plan.inner.dimensions)
-            moved += loads * (3 + operand.vector) + decoded * steps
-            held += loads * (operand.vector + 1)
+        moved, held, put, carried = 12.0, 0, 0.0, 0
+        operands = zip(self.operands, (tile.height, tile.width), writes(plan, tile), strict=True)
+        for (along_inner, vector, near, steps), size, times in operands:
+            loads = math.ceil(size * tile.depth / vector / machine.threads)
+            moved += loads * (3 + vector) + (1 if along_inner else loads) * steps
+            held += loads * (vector + 1)
+            put += loads * (vector if along_inner else 1) * times
+            # Memory comes by sectors of 32 bytes.
+            run = (tile.depth if along_inner else size) if near else 1
+            carried += size * tile.depth * max(item, 32 // run)
         arithmetic = tile.rows * tile.columns * mine * self.arithmetic
         # Each warp's instructions, on one of the four parts; shared memory serves all four.
-        issue = self.warps / 4 * (arithmetic + fetched + moved) + self.warps * fetched * 0.5
-        words = plan.item // 4
+        issue = self.warps / 4 * (arithmetic + fetched + moved) + self.warps * (fetched * 0.5 + put)
+        words = item // 4
         registers = (tile.rows * tile.columns + tile.rows + tile.columns + held) * words + 32
-        shared = 2 * slice_entries(plan, tile) * plan.item
+        shared = 2 * slice_entries(plan, tile) * item
         if registers > 240:
             return
         limits = 2048 // machine.threads, 65536 // machine.threads // registers, 200_000 // shared
         resident = max(1, min(limits))
-        bytes_of_slice = (tile.height + tile.width) * tile.depth * plan.item
         # Storing the sums: what each thread does for its own, by way of shared memory.
         ending = tile.rows * tile.columns * (self.warps / 4) * 12 + 400 + 40 * tile.groups
 
         def one(together: int, count: int) -> float:
-            step = max(_LATENCY, together * issue + 60, together * bytes_of_slice / _CACHE_BYTES)
+            step = max(_LATENCY, together * issue + 60, together * carried / _CACHE_BYTES)
             return 1000 + count * step + together * ending
 
         entries = plan.rows.most * plan.columns.most * plan.batch.most
@@ -185,6 +198,6 @@ class _Choice:
             full, rest = divmod(math.ceil(blocks / machine.multiprocessors), resident)
             cycles = full * one(resident, count) + (one(rest, count) if rest else 0)
             if parts > 1:
-                moved_bytes = 2 * entries * parts * plan.item / machine.multiprocessors
+                moved_bytes = 2 * entries * parts * item / machine.multiprocessors
                 cycles += _LAUNCH + 600 * math.ceil(parts / 16) + moved_bytes / _MEMORY_BYTES
             yield parts, cycles

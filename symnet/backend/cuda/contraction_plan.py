@@ -5,7 +5,8 @@ The sums of a tile stand in its threads' registers; slices of A and B pass throu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from symnet.backend.cuda.contraction_text import UNKNOWN, Space, dtype_below
@@ -277,16 +278,48 @@ def aligned(array: int, fast: Space, others: Sequence[Space], offset: int | str,
 # --- shared memory ---------------------------------------------------------------------------------
 
 
-def pitches(plan: Plan, tile: Tile) -> tuple[int, int]:
-    """The distance between inner indices in shared memory, for A's slice and for B's.
+#: Words of shared memory that threads of a warp write at once, one in each bank.
+_BANKS = 32
 
-    Without the entries between, threads that bring neighbouring inner indices would write to the same banks.
-    """
-    a, b = (
-        size + (16 // plan.item if operand.along_inner else 0)
-        for operand, size in zip(plan.operands, (tile.height, tile.width), strict=True)
-    )
+
+def pitches(plan: Plan, tile: Tile) -> tuple[int, int]:
+    """The distance between inner indices in shared memory, for A's slice and for B's."""
+    a, b = (pitch for pitch, _ in _pitches(plan, tile))
     return a, b
+
+
+def writes(plan: Plan, tile: Tile) -> tuple[int, int]:
+    """How often a warp's write to A's slice and to B's has to be made, as its threads meet in banks."""
+    a, b = (times for _, times in _pitches(plan, tile))
+    return a, b
+
+
+def _pitches(plan: Plan, tile: Tile) -> Iterator[tuple[int, int]]:
+    sizes = ((tile.height, tile.rows), (tile.width, tile.columns))
+    for operand, (size, own) in zip(plan.operands, sizes, strict=True):
+        if operand.along_inner:
+            align = min(own, 16 // plan.item)
+            yield _pitch(size, tile.depth // operand.vector, operand.vector, align, plan.item // 4)
+        else:
+            yield size, 1
+
+
+@functools.cache
+def _pitch(size: int, lanes: int, vector: int, align: int, words: int) -> tuple[int, int]:
+    """The least pitch that lets most of a warp's threads write at once, and how often they have to.
+
+    Neighbouring threads bring neighbouring inner indices, `lanes` of them, then the next row's.
+    """
+    best = (0, _BANKS + 1)
+    for pitch in range(size, size + 8 * align + 1, align):
+        places = [
+            (lane % lanes * vector * pitch + lane // lanes) * words % _BANKS
+            for lane in range(_BANKS // words)
+        ]
+        times = max(places.count(place) for place in set(places))
+        if times < best[1]:
+            best = (pitch, times)
+    return best
 
 
 def slice_entries(plan: Plan, tile: Tile) -> int:
