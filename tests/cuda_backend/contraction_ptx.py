@@ -43,7 +43,7 @@ TYPICAL: dict[str, Contraction] = {
 #: Small ones to run: as the model has them, then with the tile of large ones.
 SMALL: dict[str, tuple[Contraction, Tile | None]] = {
     "product": (dot(10, 100, 30), None),
-    "product in parts": (dot(3, 900, 5), None),
+    "product in parts": (dot(10, 300, 12), Tile(2, 16, 8, 2, 1, 64)),
     "product float64": (dot(36, 40, 64, dtype="float64", b_transposed=True), None),
     "convolution": (convolution(2, 3, 9, 9, 6, (3, 3))["forward"], None),
     "convolution by filters": (convolution(2, 3, 9, 9, 6, (3, 3))["filters"], None),
@@ -84,7 +84,7 @@ def errors() -> dict[str, object]:
         plan = plan_contraction(contraction, given.offsets, H100, {})
         assert plan is not None
         if tile is not None:
-            plan = with_tile(plan, tile)
+            plan = with_tile(plan, tile, 3 if "parts" in name else 1)
         bodies = bodies_of("kernel", plan, H100, [])
         memory = dict(given.memory)
         for body in bodies:
@@ -103,7 +103,7 @@ def errors() -> dict[str, object]:
     return found
 
 
-def with_tile(plan: Plan, tile: Tile) -> Plan:
+def with_tile(plan: Plan, tile: Tile, splits: int) -> Plan:
     """A plan with another tile, and loads that fit it."""
     sizes = (tile.height, tile.width)
     a, b = (
@@ -112,7 +112,7 @@ def with_tile(plan: Plan, tile: Tile) -> Plan:
         )
         for each, size in zip(plan.operands, sizes, strict=True)
     )
-    return replace(plan, tile=tile, splits=1, operands=(a, b))
+    return replace(plan, tile=tile, splits=splits, operands=(a, b))
 
 
 if __name__ == "__main__":
