@@ -18,7 +18,7 @@ from symnet.compile.lower_linalg import plain_nest
 from symnet.compile.nest import Call, Cast, Expression, Let, Literal, Load, Name, Nest, Select
 from symnet.compile.program import Buffer, ContractionCall, KernelCall, Program
 from symnet.compile.specialise import SlotLeaf
-from symnet.compile.steps import Place, Steps, written
+from symnet.compile.steps import Place, Steps, used, written
 from symnet.compile.target import CPU, Target
 from symnet.graph import dims
 from symnet.graph.dims import Dimension, Size
@@ -33,34 +33,61 @@ def fuse_epilogues(program: Program, target: Target = CPU) -> None:
     steps = Steps(program)
     sized = {view.buffer for view in program.computed.values()}
     taken = {_kernel(call).name for call in program.calls}
+    depths = _depths(program) if target.many_threads else {}
     for place in reversed(steps.places()):
         at: Place | None = place
         while at is not None:
-            at = _fuse(steps, at, sized, taken, target)
+            at = _fuse(steps, at, sized, taken, depths, target)
     steps.finish()
 
 
-def _fuse(steps: Steps, place: Place, sized: set[Buffer], taken: set[str], target: Target) -> Place | None:
+def _depths(program: Program) -> dict[Buffer, int]:
+    """How many kernels, one after the other, it takes until a buffer holds what it does first."""
+    found: dict[Buffer, int] = {}
+    for step in program.steps:
+        if isinstance(step, KernelCall | ContractionCall):
+            depth = 1 + max((found.get(buffer, 0) for buffer in used(step)), default=0)
+            for buffer in written(step):
+                if buffer.kind == "arena":
+                    found.setdefault(buffer, depth)
+    return found
+
+
+def _fuse(
+    steps: Steps,
+    place: Place,
+    sized: set[Buffer],
+    taken: set[str],
+    depths: Mapping[Buffer, int],
+    target: Target,
+) -> Place | None:
     """Move the kernel that alone reads a contraction's result into its store, if that can be."""
     call = steps[place]
     if not isinstance(call, ContractionCall):
         return None
     product = call.buffers[2]
-    if product.kind != "arena" or product in sized:
-        return None
     readers = steps.users(product, place)
-    # Many threads store beside what others read as well: the sum is in a register anyway.
-    is_kept = target.many_threads and len(readers) > 1
-    kernel = steps[readers[0]] if len(readers) == 1 or is_kept else None
+    is_kept = product.kind != "arena" or product in sized or len(readers) > 1
+    if is_kept and not target.many_threads:
+        return None
+    kernel = steps[readers[0]] if readers else None
     if not isinstance(kernel, KernelCall) or product in written(kernel):
         return None
     try:
-        fused = _Fusion(steps.program, call, kernel, taken, target).fused(is_kept)
+        fused = _Fusion(steps.program, call, kernel, taken, target, is_kept).fused()
     except _Refused:
         return None
     behind = _behind(steps, place, readers[0], fused)
     if behind is None:
         return None
+    if is_kept or len(written(call)) > 1:
+        # Others read what is stored: not before it is there now, and not long after it could be.
+        between = {user for buffer in written(call) for user in steps.users(buffer, place) if user <= behind}
+        waits = max(
+            (depths.get(buffer, 0) for buffer in used(kernel) - written(kernel) - {product}), default=0
+        )
+        if between or kernel.phase < 2 and waits > depths.get(product, 0):
+            return None
     made = steps.put(fused, behind)
     steps.remove(place)
     steps.remove(readers[0])
@@ -110,7 +137,11 @@ class _Walk:
 
 
 class _Fusion:
-    """One contraction and the kernel that reads its result."""
+    """One contraction and the kernel that reads its result.
+
+    Where the result is kept, as others read it as well, what the kernel stores is stored beside it: for many
+    threads, which have it in a register, that is one kernel less.
+    """
 
     def __init__(
         self,
@@ -119,8 +150,11 @@ class _Fusion:
         kernel: KernelCall,
         taken: set[str],
         target: Target,
+        is_kept: bool,
     ) -> None:
         self.program = program
+        self.is_kept = is_kept
+        self.many = target.many_threads
         self.most_terms = math.inf if target.many_threads else MOST_TERMS
         self.taken = taken
         self.call = call
@@ -131,28 +165,27 @@ class _Fusion:
         self.loops: dict[str, Dimension] = {}
         self.lets, stores = self._take_apart(kernel.kernel)
         # The first array that is written takes the contraction's place, others are written beside it.
-        self.store, *more = stores
-        self.target = self.buffers[self.store.buffer]
-        self.target_place = self._place_of(self.store.index)
-        self.beside = [(self.buffers[each.buffer], each.value) for each in more]
-        if any(self._place_of(each.index) != self.target_place for each in more):
+        self.target = self.product if is_kept else self.buffers[stores[0].buffer]
+        self.target_place = self._place_of(stores[0].index)
+        self.stores = [(self.buffers[each.buffer], each.value) for each in stores]
+        if any(self._place_of(each.index) != self.target_place for each in stores):
             raise _Refused
         self.product_place: _Walk | None = None
         #: What the contraction reads already when it stores, in the order of its dimensions.
         self.given: list[tuple[Buffer, Dimension, tuple[int | str, ...]]] = []
         #: What the kernel reads beside, and where.
         self.arrays: list[tuple[Buffer, _Walk]] = []
+        #: What the contraction stores beside its result already.
+        self.given_stores: list[tuple[int, Expression]] = []
         self.names: dict[str, Expression] = {}
 
-    def fused(self, is_kept: bool = False) -> ContractionCall:
-        """The contraction with the kernel as its epilogue; `_Refused` where there is none.
-
-        `is_kept`: what the contraction itself stores is stored beside.
-        """
+    def fused(self) -> ContractionCall:
+        """The contraction with the kernel as its epilogue; `_Refused` where there is none."""
         call, contraction = self.call, self.call.contraction
         dtype = contraction.dtype
-        targets = [self.target, *(buffer for buffer, _ in self.beside)]
-        if any(each.dtype != dtype or each in call.buffers for each in targets):
+        targets = [buffer for buffer, _ in self.stores]
+        taken = call.buffers[:3] if self.many else call.buffers
+        if any(each.dtype != dtype or each in taken for each in targets):
             raise _Refused
         statements = self._begin(contraction)
         for let in self.lets:
@@ -163,15 +196,14 @@ class _Fusion:
             name = f"v{len(statements)}"
             statements.append(Let(name, value))
             self.names[let.name] = Name(value.dtype, name)
-        value = self._converted(self.store.value)
-        beside = []
-        for buffer, each in self.beside:
-            number = len(self.given) + self._array(buffer, self.target_place)
-            beside.append((number, self._converted(each)))
-        if is_kept:
-            if self.product_place != self.target_place or contraction.accumulate:
-                raise _Refused
-            beside.append((len(self.given) + self._array(self.product, self.target_place), self.sum))
+        beside = list(self.given_stores)
+        values = [self._converted(each) for _, each in self.stores]
+        value = self.sum if self.is_kept else values[0]
+        first = 0 if self.is_kept else 1
+        for (buffer, _), each in zip(self.stores[first:], values[first:], strict=True):
+            beside.append((len(self.given) + self._array(buffer, self.target_place), each))
+        if self.is_kept and (self.product_place != self.target_place or contraction.accumulate):
+            raise _Refused
         if any(buffer in targets and place != self.target_place for buffer, place in self.arrays):
             raise _Refused
         if not all(
@@ -186,6 +218,8 @@ class _Fusion:
         if epilogue.reads_target and self._terms() > self.most_terms:
             raise _Refused
         axes, offsets = self._axes()
+        if self.many:
+            epilogue, axes, offsets, further = self._without_twins(epilogue, axes, offsets, further)
         made = Contraction(dtype, axes, False, epilogue)
         name = self._name()
         comments = dict.fromkeys((*call.plain.comments, *self.kernel.kernel.comments))
@@ -207,8 +241,11 @@ class _Fusion:
             return statements
         if contraction.epilogue is None:
             return []
-        if contraction.epilogue.reads_target or contraction.epilogue.stores:
+        if contraction.epilogue.reads_target and not self.is_kept:
             raise _Refused
+        if contraction.epilogue.stores and not self.many:
+            raise _Refused
+        self.given_stores = list(contraction.epilogue.stores)
         for n, buffer in enumerate(self.call.buffers[3:]):
             steps = tuple(axis.others[n] for axis in dimensions)
             self.given.append((buffer, self.call.offsets[3 + n], steps))
@@ -219,6 +256,67 @@ class _Fusion:
             statements.append(Let(name, self.sum))
             self.sum = Name(dtype, name)
         return statements
+
+    def _without_twins(
+        self,
+        epilogue: Epilogue,
+        axes: tuple[Axis, ...],
+        offsets: tuple[Dimension, ...],
+        further: tuple[Buffer, ...],
+    ) -> tuple[Epilogue, tuple[Axis, ...], tuple[Dimension, ...], tuple[Buffer, ...]]:
+        """The same with each array once: one that the contraction and the kernel both read, or that the one
+        reads and the other overwrites."""
+        stored = {further[number] for number, _ in epilogue.stores}
+        kept: list[int] = []
+        new: dict[int, int] = {}
+        names: dict[str, str] = {}
+        for number, buffer in enumerate(further):
+            if buffer is self.target:
+                if number in dict(epilogue.stores) or not self._alike(None, number, axes, offsets):
+                    raise _Refused
+                names[f"x{number}"] = OLD
+                continue
+            twin = next(
+                (n for n in kept if further[n] is buffer and self._alike(n, number, axes, offsets)), None
+            )
+            if twin is None:
+                if buffer in stored and any(further[n] is buffer for n in kept):
+                    raise _Refused
+                kept.append(number)
+            new[number] = kept.index(number if twin is None else twin)
+        names |= {f"x{old}": f"x{number}" for old, number in new.items()}
+
+        def renamed(expression: Expression) -> Expression:
+            match expression:
+                case Name(name=name) if name in names:
+                    return replace(expression, name=names[name])
+                case Cast(value=value):
+                    return replace(expression, value=renamed(value))
+                case Select(condition=condition, then=then, otherwise=otherwise):
+                    condition, then, otherwise = map(renamed, (condition, then, otherwise))
+                    return replace(expression, condition=condition, then=then, otherwise=otherwise)
+                case Call(arguments=arguments):
+                    return replace(expression, arguments=tuple(map(renamed, arguments)))
+            return expression
+
+        made = Epilogue(
+            tuple(epilogue.dtypes[n] for n in kept),
+            tuple(replace(each, value=renamed(each.value)) for each in epilogue.statements),
+            renamed(epilogue.value),
+            tuple((new[number], renamed(value)) for number, value in epilogue.stores),
+        )
+        fewer = tuple(replace(axis, others=tuple(axis.others[n] for n in kept)) for axis in axes)
+        places = (*offsets[:3], *(offsets[3 + n] for n in kept))
+        return made, fewer, places, tuple(further[n] for n in kept)
+
+    def _alike(
+        self, one: int | None, other: int, axes: tuple[Axis, ...], offsets: tuple[Dimension, ...]
+    ) -> bool:
+        """Whether two of the further arrays are walked alike; None is the target."""
+        return self._equal(offsets[2 if one is None else 3 + one], offsets[3 + other]) and all(
+            (axis.c if one is None else axis.others[one]) == axis.others[other] or axis.extent == 1
+            for axis in axes
+        )
 
     def _name(self) -> str:
         stem = self.kernel.kernel.name.removeprefix(f"{self.program.name}_k_")

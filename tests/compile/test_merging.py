@@ -106,3 +106,41 @@ def test_a_shared_variable_is_read_before_it_is_written():
     np.testing.assert_allclose(
         w.get_value(), before - value.sum(axis=0) * before.sum(axis=1, keepdims=True), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("momentum", [False, True])
+def test_what_else_becomes_of_a_product_is_stored_beside_it(momentum):
+    x, t = T.matrix(dtype="float32"), T.matrix(dtype="float32")
+    start = RANDOM.random((6, 5), dtype="float32")
+    values = RANDOM.random((7, 6), dtype="float32"), RANDOM.random((7, 5), dtype="float32")
+    results = []
+    for mode in (FOR_A_DEVICE, None):
+        w, v = symnet.shared(start.copy()), symnet.shared(np.zeros_like(start))
+        cost = T.sum(T.sqr(T.nnet.relu(T.dot(x, w)) - t))
+        gradient = T.grad(cost, w)
+        new = np.float32(0.9) * v - np.float32(0.1) * (gradient + np.float32(0.01) * w)
+        updates = [(v, new), (w, w + new)] if momentum else [(w, w - np.float32(0.1) * gradient)]
+        f = symnet.function([x, t], cost, updates=updates, mode=mode)
+        results.append([[f(*values) for _ in range(3)], w.get_value(), v.get_value(), f])
+    (costs, *mine, f), (expected_costs, *its, _) = results
+    np.testing.assert_allclose(costs, expected_costs, rtol=1e-5)
+    for one, other in zip(mine, its, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    products = [each.contraction for each in f.kernels if each.contraction is not None]
+    assert len(products) == 2
+    if momentum:
+        # The velocity, of which the weights are made, and the weights.
+        assert len(products[1].epilogue.stores) == 1 and products[1].epilogue.reads_target
+
+
+def test_a_product_does_not_wait_for_what_else_becomes_of_it_later():
+    x, w, m = (T.matrix(dtype="float32") for _ in range(3))
+    first = T.dot(x, w)
+    later = T.dot(T.tanh(T.dot(T.exp(first), w)), w)
+    values = [RANDOM.random((5, 5), dtype="float32") for _ in range(3)]
+    f = symnet.function([x, w, m], [later * T.sgn(first), first * m], mode=FOR_A_DEVICE)
+    g = symnet.function([x, w, m], [later * T.sgn(first), first * m])
+    for mine, its in zip(f(*values), g(*values), strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-5)
+    names = [each.name.split("_k_")[1] for each in f.kernels]
+    assert names == ["dot_exp", "dot_1_tanh", "dot_2_sgn_mul", "mul"]
