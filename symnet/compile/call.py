@@ -92,7 +92,7 @@ class CompiledExecutor:
     @property
     def report(self) -> dict[str, Any]:
         """Specialisations, arena, cache."""
-        found: dict[str, Any] = {"device": self.backend.target.name, "specialisations": self._count}
+        found: dict[str, Any] = {"specialisations": self._count}
         if self._latest is not None:
             found["arena_bytes"] = self._latest.program.arena_bytes
             found["kernels"] = len(self._latest.program.by_kernel)

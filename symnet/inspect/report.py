@@ -161,7 +161,8 @@ class Report(Mapping[str, Any]):
         self.nodes = len(self._order)
         executor = function._executor
         self._is_compiled = isinstance(executor, CompiledExecutor)
-        self._facts = {"name": function.name, "rewriting": function.rewriting, **executor.report}
+        made = {"name": function.name, "device": function.device, "rewriting": function.rewriting}
+        self._facts = {**made, **executor.report}
         self._kernels = function.kernels
         self._program = program_of(function)
 
