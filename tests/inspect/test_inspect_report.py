@@ -82,7 +82,8 @@ def test_cache(tmp_path, monkeypatch):
 def test_it_is_plain_data_too(step):
     step(np.ones((2, 40)))
     report = step.report
-    assert report["name"] == "step" and report["device"] == "cpu" and report["specialisations"] == 1 and "cache" in report
+    assert (report["name"], report["device"], report["specialisations"]) == ("step", "cpu", 1)
+    assert "cache" in report
     assert dict(report)["arena_bytes"] == report.memory.arena_bytes and report.get("nothing") is None
 
 
