@@ -27,11 +27,14 @@ class Settings(NamedTuple):
         How long a turn is to take.
     starts
         New processes for each figure that only a new process gives.
+    compared
+        Calls, or training steps, after which results are compared.
     """
 
     repetitions: int = 9
     seconds: float = 0.03
     starts: int = 3
+    compared: int = 5
 
 
 QUICK = Settings(repetitions=3, seconds=0.02, starts=1)
@@ -52,18 +55,18 @@ def measured(
 
 
 class Kept:
-    """The running processes of a family of workloads, one for each system, while they are of use."""
+    """The running processes of a group of workloads, one for each system, while they are of use."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._processes: dict[str, Process] = {}
-        self._family = ""
+        self._group = ""
 
     def begin(self, workload: Workload) -> None:
-        """End those of another family."""
-        if workload.family != self._family:
+        """End those of another group."""
+        if workload.group != self._group:
             self.close()
-        self._family = workload.family
+        self._group = workload.group
 
     def process(self, system: System) -> Process:
         """The system's process, started if there is none."""
@@ -138,7 +141,7 @@ def _calls(
         try:
             processes[system.name] = kept.process(system)
             asked = {"kind": workload.kind, "settings": workload.settings}
-            return processes[system.name].ask("prepare", **asked)
+            return processes[system.name].ask("prepare", **asked, compared=settings.compared)
         except BenchmarkError as error:
             return {"failed": error}
 

@@ -91,7 +91,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--list", action="store_true", help="print the workloads and end")
     given = parser.parse_args(argv)
     for name, value in (quick if given.quick else usual)._asdict().items():
-        if getattr(given, name) is None:
+        if getattr(given, name, None) is None:
             setattr(given, name, value)
     if given.resume and not given.json:
         parser.error("--resume needs --json FILE")
@@ -122,7 +122,7 @@ class Report:
     def __init__(self, given: argparse.Namespace, measuring: list[System]) -> None:
         self._path = given.json
         self._started = datetime.now(UTC)
-        settings = Settings(given.repetitions, given.seconds, given.starts)
+        settings = Settings(given.repetitions, given.seconds, given.starts, given.compared)
         self.found: dict = {
             "date": self._started.isoformat(timespec="seconds"),
             "minutes": 0.0,

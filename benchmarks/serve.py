@@ -1,16 +1,21 @@
 """Takes requests for one system, a line of JSON each, on stdin; hands on a line of JSON for each on
 stdout. It runs in that system's own process and environment, under whatever Python that has:
 
-    python serve.py NAME THREADS
+    python serve.py NAME THREADS [FOLDER]
 
+FOLDER holds the program NAME_peer.py that says how the system does the workloads: peers, if not said.
 The first line is its own: {"import_seconds", "threads", "versions"}, or {"missing": package}. Then
 
     {"do": "first", "kind", "settings"}      makes the workload in its usual form and calls it once:
                                              {"seconds"}; and, after some calls more, {"bytes",
                                              "grown"}: the most memory that the process has held, and
                                              how much that is above what it held after the import
-    {"do": "prepare", "kind", "settings"}    makes every form that the system has of the workload and
-                                             calls it a few times: {}, or {"absent": why}
+    {"do": "prepare", "kind", "settings", "compared"}
+                                             makes every form that the system has of the workload and
+                                             calls it so often: {}, or {"absent": why}
+    {"do": "train", "kind", "settings", "calls"}
+                                             makes the workload in its usual form and calls it so often:
+                                             {"costs", "digest"}, the results of all calls in one list
     {"do": "choose"}                         keeps the fastest form: {"form", "digest", "seconds"}
     {"do": "call", "before", "count"}        calls it before + count times: {"seconds"} of one call, the
                                              median over bursts of calls
@@ -19,7 +24,7 @@ The first line is its own: {"import_seconds", "threads", "versions"}, or {"missi
     {"do": "limits"}                         what the machine can do (symnet's alone)
 
 and any of them gives {"error": traceback} where it fails. The digest is two numbers for each result, or, of
-training steps, for how far each parameter moved in COMPARED_CALLS of them (or in one call of many): its
+training steps, for how far each parameter moved in the calls that are compared (or in one call of many): its
 length as a vector, and its projection on a fixed one; None where systems draw numbers of their own.
 """
 
@@ -35,7 +40,7 @@ import sys
 import time
 import traceback
 
-COMPARED_CALLS = 5
+CALLS_AFTER_FIRST = 5
 # For how long each form of a workload is called before the fastest is kept.
 CHOICE_SECONDS = 0.03
 BURST_SECONDS = 0.0005
@@ -128,10 +133,10 @@ class Served:
             return {"absent": str(error)}
         self.form.call(1)
         seconds = time.perf_counter() - started
-        self.form.call(COMPARED_CALLS)
+        self.form.call(CALLS_AFTER_FIRST)
         return {"seconds": seconds, **self.memory()}
 
-    def prepare(self, kind, settings):
+    def prepare(self, kind, settings, compared):
         import workloads
         from workloads.absent import AbsentError
 
@@ -140,17 +145,29 @@ class Served:
         try:
             for name, form in self._forms(kind, inputs):
                 # Steps are compared while they are few: rounding alone drives them apart in the end.
-                form.call(max(1, COMPARED_CALLS // inputs.get("steps", 1)))
+                form.call(max(1, compared // inputs.get("steps", 1)))
                 self.made.append((name, form, form.digest()))
         except AbsentError as error:
             return {"absent": str(error)}
         return {}
 
+    def train(self, kind, settings, calls):
+        import numpy as np
+        import workloads
+
+        _, self.form = next(self._forms(kind, workloads.inputs(kind, settings)))
+        costs = [self.form.function(i) for i in range(calls)]
+        self.form.wait()
+        costs = np.concatenate([np.asarray(each, np.float64).ravel() for each in costs])
+        return {"costs": costs.tolist(), "digest": self.form.digest()}
+
     def choose(self):
         best = None
         for name, form, digest in self.made:
-            count = 1 + int(CHOICE_SECONDS / max(1e-7, form.call(2) / 2))
-            seconds = min(form.call(count) / count for _ in range(3))
+            seconds = form.call(1)
+            if seconds < CHOICE_SECONDS or len(self.made) > 1:
+                count = 1 + int(CHOICE_SECONDS / max(1e-7, form.call(2) / 2))
+                seconds = min(form.call(count) / count for _ in range(3))
             if best is None or seconds < best:
                 best, self.form = seconds, form
                 chosen = {"form": name, "digest": digest, "seconds": seconds}
@@ -244,7 +261,8 @@ def main():
         replies.write(json.dumps(said) + "\n")
         replies.flush()
 
-    peer = importlib.import_module(f"peers.{sys.argv[1]}_peer")
+    folder = sys.argv[3] if len(sys.argv) > 3 else "peers"
+    peer = importlib.import_module(f"{folder}.{sys.argv[1]}_peer")
     first = reply_to(hello, {"peer": peer, "threads": int(sys.argv[2])})
     reply(first)
     if "import_seconds" not in first:

@@ -3,10 +3,12 @@ The other end of the conversation, and what may be asked, is serve.py."""
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -41,9 +43,25 @@ class System:
         The path of an interpreter, or of a script that takes its arguments as one does.
     threads
         What its processes are told to use; what they do use, they say themselves.
+    peers
+        The folder of programs, one of which says how this system does the workloads.
+    program
+        Which of them, if it is not called as the system is.
+    variables
+        What its processes find in their environment, beside what its program wants.
+    deadline
+        When (by time.monotonic) a reply that has not come is no longer waited for.
     """
 
-    def __init__(self, name: str, python: str, threads: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        python: str,
+        threads: int,
+        peers: str = "peers",
+        program: str | None = None,
+        variables: dict[str, str] | None = None,
+    ) -> None:
         found = shutil.which(python)
         if found is None:
             raise BenchmarkError(
@@ -51,6 +69,9 @@ class System:
                 f"  expected: --python {name}=PATH, of a Python that has {name}"
             )
         self.name, self.python, self.threads = name, found, threads
+        self.peers, self.program = peers, program or name
+        self.variables = variables or {}
+        self.deadline = float("inf")
         self.described: dict[str, object] = {}
 
     def start(self, cache: Path) -> "Process":
@@ -75,12 +96,13 @@ class Process:
         # Else no import would find what Python compiled at the last one.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         environment.update({name: str(system.threads) for name in THREAD_VARIABLES})
-        peer = import_module(f"peers.{system.name}_peer")
+        peer = import_module(f"{system.peers}.{system.program}_peer")
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        environment.update(system.variables)
         environment.update(peer.environment(system.threads, str(cache)))
         self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 - until close()
         self._process = subprocess.Popen(
-            [system.python, str(HERE / "serve.py"), system.name, str(system.threads)],
+            [system.python, str(HERE / "serve.py"), system.program, str(system.threads), system.peers],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
@@ -110,6 +132,7 @@ class Process:
 
     def _reply(self, do: str) -> dict:
         assert self._process.stdout is not None
+        self._wait(do)
         line = self._process.stdout.readline()
         if not line:
             status = self._process.wait()
@@ -120,6 +143,14 @@ class Process:
         if "error" in reply:
             raise BenchmarkError(f"{self.system.name}: failed at {do}\n{reply['error']}")
         return reply
+
+    def _wait(self, do: str) -> None:
+        """Until a reply begins; it is one line, written at once."""
+        left = self.system.deadline - time.monotonic()
+        if left == float("inf"):
+            return
+        if not select.select([self._process.stdout], [], [], max(0.0, left))[0]:
+            raise BenchmarkError(f"{self.system.name}: out of time at {do}")
 
     def close(self) -> None:
         """End the process."""

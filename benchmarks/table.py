@@ -20,6 +20,11 @@ OURS = "symnet"
 HEADINGS = {
     "step": "one training step by f(i), by network and mini-batch size",
     "map": "one of many training steps in a call: f.map(indices); in JAX a scan; elsewhere a loop",
+    "epoch": "an epoch: so many steps by one call of f.map",
+    "alexnet": "a training step of AlexNet, by precision, images and their shape",
+    "elementwise": "operations on every entry of arrays on the device, by length",
+    "reduction": "sums of arrays on the device, by length",
+    "product": "products of matrices on the device, by precision",
     "dot": "products (n: as it lies, t: transposed; rows x inner x columns)",
     "conv": "convolutions, by layer",
     "pool": "max pooling, by layer (both: the result and the gradient)",
@@ -283,13 +288,18 @@ def main(argv: list[str] | None = None) -> int:
     if given.into is None:
         print(text)
         return 0
-    whole = given.into.read_text()
-    before, begin, rest = whole.partition(MARKS[0])
-    _, end, after = rest.partition(MARKS[1])
+    return put_between(given.into, MARKS, text)
+
+
+def put_between(path: Path, marks: tuple[str, str], text: str) -> int:
+    """Write the text between two lines of a file, in place of what stands there; the status to end with."""
+    whole = path.read_text()
+    before, begin, rest = whole.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not (begin and end):
-        print(f"{given.into} has no lines {MARKS[0]} and {MARKS[1]}", file=sys.stderr)
+        print(f"{path} has no lines {marks[0]} and {marks[1]}", file=sys.stderr)
         return 2
-    given.into.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
     return 0
 
 

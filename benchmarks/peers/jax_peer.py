@@ -34,6 +34,7 @@ def training_step(inputs):
     from jax import numpy as jnp
 
     layers, size, eta = inputs["layers"], inputs["mini_batch_size"], inputs["eta"]
+    side = inputs["side"]
     decay = inputs["lmbda"] / inputs["mini_batches"]
     x, y = jnp.asarray(inputs["x"]), jnp.asarray(inputs["y"])
     activations = {"relu": lambda z: jnp.maximum(0, z), "sigmoid": jax.nn.sigmoid}
@@ -43,7 +44,7 @@ def training_step(inputs):
         for index, (kind, _, activation, p_dropout) in enumerate(layers):
             w, b = params[2 * index : 2 * index + 2]
             if kind == "convolution":
-                a = a if a.ndim == 4 else a.reshape(-1, 1, 28, 28)
+                a = a if a.ndim == 4 else a.reshape(-1, 1, side, side)
                 a = lax.conv_general_dilated(a, w[:, :, ::-1, ::-1], (1, 1), "VALID")
                 window = (1, 1, 2, 2)
                 a = lax.reduce_window(a, -jnp.inf, lax.max, window, window, "VALID")

@@ -58,7 +58,7 @@ def training_step(inputs):
     activations = {"relu": ReLU, "sigmoid": sigmoid}
     size = inputs["mini_batch_size"]
     layers = []
-    image = (size, 1, 28, 28)
+    image = (size, 1, inputs["side"], inputs["side"])
     for kind, shape, activation, p_dropout in inputs["layers"]:
         if kind == "convolution":
             layer = ConvPoolLayer(shape, image, activation_fn=activations[activation])

@@ -51,7 +51,7 @@ def training_step(inputs):
     size = inputs["mini_batch_size"]
     params = [theano.shared(param) for param in inputs["params"]]
     x, y = tensor.matrix(), tensor.ivector()
-    a, image = x, (size, 1, 28, 28)
+    a, image = x, (size, 1, inputs["side"], inputs["side"])
     # Its Pythons are too old for zip(strict=True).
     triples = zip(inputs["layers"], params[::2], params[1::2])  # noqa: B905
     for (kind, shape, activation, p_dropout), w, b in triples:

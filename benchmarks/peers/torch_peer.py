@@ -35,27 +35,51 @@ def training_steps(inputs):
 
 def _step(inputs, compiled):
     import torch
-    from torch.nn import functional
 
-    layers = inputs["layers"]
-    beginning = inputs["params"][::2], inputs["params"][1::2]
-    params = []
-    for (kind, _, _, _), w, b in zip(layers, *beginning, strict=True):
-        w, b = torch.tensor(w), torch.tensor(b)
-        w = w.flip(2, 3) if kind == "convolution" else w.T.contiguous()
-        params += [w.requires_grad_(True), b.requires_grad_(True)]
-    weights, biases = params[::2], params[1::2]
-    size = inputs["mini_batch_size"]
-    x, y = torch.tensor(inputs["x"]), torch.tensor(inputs["y"]).long()
-    decay = inputs["lmbda"] / inputs["mini_batches"]
-    groups = [{"params": weights, "weight_decay": decay}, {"params": biases}]
-    optimiser = torch.optim.SGD(groups, lr=inputs["eta"], fused=True)
-    activations = {"relu": torch.relu, "sigmoid": torch.sigmoid}
+    trained = Trained(inputs)
+    if compiled:
+        torch._dynamo.reset()
+        trained.cost_of = torch.compile(trained.cost_of, dynamic=False)
+    return lambda i: trained.step(i).item(), lambda: None, trained.results
 
-    def cost_of(a, y):
-        for (kind, _, activation, p_dropout), w, b in zip(layers, weights, biases, strict=True):
+
+class Trained:
+    """A network of the workloads on a device, and the data that it is trained on."""
+
+    def __init__(self, inputs, device="cpu"):
+        import torch
+
+        self.inputs, self.size = inputs, inputs["mini_batch_size"]
+        self.weights, self.biases = [], []
+        beginning = inputs["params"][::2], inputs["params"][1::2]
+        for (kind, _, _, _), w, b in zip(inputs["layers"], *beginning, strict=True):
+            w, b = torch.tensor(w), torch.tensor(b)
+            w = w.flip(2, 3) if kind == "convolution" else w.T.contiguous()
+            self.weights.append(w.to(device).requires_grad_(True))
+            self.biases.append(b.to(device).requires_grad_(True))
+        self.x = torch.tensor(inputs["x"]).to(device)
+        self.y = torch.tensor(inputs["y"]).long().to(device)
+        decay = inputs["lmbda"] / inputs["mini_batches"]
+        groups = [{"params": self.weights, "weight_decay": decay}, {"params": self.biases}]
+        self.optimiser = torch.optim.SGD(groups, lr=inputs["eta"], fused=True)
+
+    @property
+    def params(self):
+        """Weights and biases."""
+        return [*self.weights, *self.biases]
+
+    def cost_of(self, a, y):
+        """The cost of images and labels."""
+        import torch
+        from torch.nn import functional
+
+        activations = {"relu": torch.relu, "sigmoid": torch.sigmoid}
+        side = self.inputs["side"]
+        for (kind, _, activation, p_dropout), w, b in zip(
+            self.inputs["layers"], self.weights, self.biases, strict=True
+        ):
             if kind == "convolution":
-                a = a if a.dim() == 4 else a.reshape(-1, 1, 28, 28)
+                a = a if a.dim() == 4 else a.reshape(-1, 1, side, side)
                 a = functional.max_pool2d(functional.conv2d(a, w, b), 2)
             else:
                 a = a.flatten(1)
@@ -64,23 +88,24 @@ def _step(inputs, compiled):
             a = activations[activation](a) if activation else a
         return functional.cross_entropy(a, y)
 
-    if compiled:
-        torch._dynamo.reset()
-        cost_of = torch.compile(cost_of, dynamic=False)
+    def step(self, i):
+        """One step, on the rows of mini-batch i; the cost, on the device."""
+        rows = slice(i * self.size, (i + 1) * self.size)
+        return self.step_on(self.x[rows], self.y[rows])
 
-    def function(i):
-        rows = slice(i * size, (i + 1) * size)
-        cost = cost_of(x[rows], y[rows])
-        optimiser.zero_grad()
+    def step_on(self, x, y):
+        """One step on these images and labels."""
+        cost = self.cost_of(x, y)
+        self.optimiser.zero_grad()
         cost.backward()
-        optimiser.step()
-        return cost.item()
+        self.optimiser.step()
+        return cost.detach()
 
-    def results():
+    def results(self):
+        """The parameters as the workload's inputs have them."""
         arrays = []
-        for (kind, _, _, _), w, b in zip(layers, weights, biases, strict=True):
+        layers = zip(self.inputs["layers"], self.weights, self.biases, strict=True)
+        for (kind, _, _, _), w, b in layers:
             w = w.detach().flip(2, 3) if kind == "convolution" else w.detach().T
-            arrays += [w.numpy(), b.detach().numpy()]
+            arrays += [w.cpu().numpy(), b.detach().cpu().numpy()]
         return arrays
-
-    return function, lambda: None, results

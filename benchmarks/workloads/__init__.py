@@ -2,10 +2,10 @@
 
 A workload is the same for every system: what is measured has one name, its settings and its inputs are
 made here, and a peer only says how its library does it. It runs under old Pythons too, as peers live in
-environments of their own. By family: networks.py, kernels.py, graphs.py.
+environments of their own. By family: networks.py, kernels.py, graphs.py; device.py for benchmarks/gpu.py.
 """
 
-from workloads import graphs, kernels, networks
+from workloads import device, graphs, kernels, networks
 from workloads.workload import Workload
 
 __all__ = ["Workload", "all_workloads", "inputs"]
@@ -21,7 +21,7 @@ def all_workloads():
 
 def inputs(kind, settings):
     """What a peer's function of that kind is given, as a dict."""
-    for family in FAMILIES:
+    for family in (*FAMILIES, device):
         if kind in family.INPUTS:
             return family.INPUTS[kind](**settings)
     raise KeyError(kind)

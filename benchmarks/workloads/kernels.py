@@ -116,7 +116,8 @@ def pooled(images, window, stride):
     return (*images[:2], *((images[i] - window) // stride + 1 for i in (2, 3)))
 
 
-def _normal(seed, shape, scale=1.0):
+def normal(seed, shape, scale=1.0):
+    """Normal float32 numbers, the same for the same seed; they repeat after the first million."""
     # The generator of RandomState, as old NumPys have it, is slow for tens of millions.
     size = count(shape)
     drawn = np.random.RandomState(seed).normal(0, scale, min(size, 1000003)).astype(np.float32)
@@ -127,7 +128,7 @@ def dot(form, rows, inner, columns):
     """a times b, each as it lies or transposed: row-major arrays whose transposition is the caller's."""
     a = (rows, inner) if form[0] == "n" else (inner, rows)
     b = (inner, columns) if form[1] == "n" else (columns, inner)
-    arrays = {"a": _normal(1, a), "b": _normal(2, b)}
+    arrays = {"a": normal(1, a), "b": normal(2, b)}
     return {"arrays": arrays, "form": form}
 
 
@@ -136,9 +137,9 @@ def convolution(layer, direction):
     other and the gradient by its result."""
     images, filters, pad, stride = CONVOLUTIONS[layer]
     arrays = {
-        "images": _normal(1, images),
-        "filters": _normal(2, filters, count(filters[1:]) ** -0.5),
-        "gradient": _normal(3, convolved(images, filters, pad, stride)),
+        "images": normal(1, images),
+        "filters": normal(2, filters, count(filters[1:]) ** -0.5),
+        "gradient": normal(3, convolved(images, filters, pad, stride)),
     }
     unused = {"forward": "gradient", "by_filters": "filters", "by_images": "images"}[direction]
     del arrays[unused]
@@ -155,9 +156,9 @@ def convolution(layer, direction):
 def pooling(layer, direction="forward"):
     """Max pooling of `images`; both: and its gradient by the images, given the `gradient` by its result."""
     images, window, stride = POOLINGS[layer]
-    arrays = {"images": _normal(1, images)}
+    arrays = {"images": normal(1, images)}
     if direction == "both":
-        arrays["gradient"] = _normal(2, pooled(images, window, stride))
+        arrays["gradient"] = normal(2, pooled(images, window, stride))
     return {"arrays": arrays, "direction": direction, "window": window, "stride": stride}
 
 
@@ -169,7 +170,7 @@ def chain(length, steps, other=None):
         side = int(length**0.5)
         shapes = [(side, side)] + [(1, side) if other == "row" else (side, 1)] * 2
     used = "xy" if steps == 1 else "xyz"
-    arrays = {name: _normal(seed, shapes[seed]) for seed, name in enumerate(used)}
+    arrays = {name: normal(seed, shapes[seed]) for seed, name in enumerate(used)}
     return {"arrays": arrays, "steps": steps}
 
 
@@ -189,34 +190,34 @@ def chained(maximum, steps, x, y, z=None):
 
 def function(function, length):
     """One function of every entry of x."""
-    x = _normal(1, (length,))
+    x = normal(1, (length,))
     return {"arrays": {"x": np.abs(x) + np.float32(0.1) if function == "log" else x}, "function": function}
 
 
 def reduction(reduction, shape, axis):
     """One reduction of x by an axis, or by all."""
-    return {"arrays": {"x": _normal(1, tuple(shape))}, "reduction": reduction, "axis": axis}
+    return {"arrays": {"x": normal(1, tuple(shape))}, "reduction": reduction, "axis": axis}
 
 
 def softmax(rows, classes):
     """The softmax of each row of x."""
-    return {"arrays": {"x": _normal(1, (rows, classes))}}
+    return {"arrays": {"x": normal(1, (rows, classes))}}
 
 
 def cross_entropy(rows, classes):
     """The mean over rows of -log softmax(x)[row, y[row]], and its gradient by x."""
     y = np.random.RandomState(2).randint(0, classes, rows).astype(np.int64)
-    return {"arrays": {"x": _normal(1, (rows, classes)), "y": y}}
+    return {"arrays": {"x": normal(1, (rows, classes)), "y": y}}
 
 
 def gather():
     """Rows of a table by indices."""
-    return {"arrays": {"table": _normal(1, (TABLE, WIDTH)), "rows": _looked_up()}}
+    return {"arrays": {"table": normal(1, (TABLE, WIDTH)), "rows": _looked_up()}}
 
 
 def scatter_add():
     """The gradient of `gather` by the table, as an array of the table's size."""
-    given = {"gradient": _normal(2, (LOOKED_UP, WIDTH)), "rows": _looked_up()}
+    given = {"gradient": normal(2, (LOOKED_UP, WIDTH)), "rows": _looked_up()}
     return {"arrays": given, "table_shape": (TABLE, WIDTH)}
 
 
@@ -226,7 +227,7 @@ def _looked_up():
 
 def overhead(arrays, shape):
     """The sum of the arrays, so small that the call is what takes the time; of one, it plus 1."""
-    given = [_normal(seed, tuple(shape)) for seed in range(arrays)]
+    given = [normal(seed, tuple(shape)) for seed in range(arrays)]
     return {"arrays": {f"x{i}": each for i, each in enumerate(given)}}
 
 

@@ -53,6 +53,43 @@ NETWORKS = {
         0.0,
     ),
 }
+# The same on digits of 8 x 8 pixels, so small that a simulated device gets through a step in seconds.
+SMALL_SIDE = 8
+SMALL_CONVOLUTIONS = [
+    ("convolution", (2, 1, 3, 3), "relu", 0.0),
+    ("convolution", (3, 2, 2, 2), "relu", 0.0),
+]
+SMALL_NETWORKS = {
+    "small-shallow": (
+        [("full", (64, 4), "sigmoid", 0.0), ("softmax", (4, 10), None, 0.0)],
+        0.1,
+        0.0,
+    ),
+    "small-basic_conv": (
+        [
+            ("convolution", (2, 1, 3, 3), "sigmoid", 0.0),
+            ("full", (18, 4), "sigmoid", 0.0),
+            ("softmax", (4, 10), None, 0.0),
+        ],
+        0.1,
+        0.0,
+    ),
+    "small-dbl_conv_relu": (
+        [*SMALL_CONVOLUTIONS, ("full", (3, 4), "relu", 0.0), ("softmax", (4, 10), None, 0.0)],
+        0.03,
+        0.1,
+    ),
+    "small-dropout": (
+        [
+            *SMALL_CONVOLUTIONS,
+            ("full", (3, 6), "relu", 0.5),
+            ("full", (6, 6), "relu", 0.5),
+            ("softmax", (6, 10), None, 0.5),
+        ],
+        0.03,
+        0.0,
+    ),
+}
 MINI_BATCH_SIZES = (10, 128)
 # What one call of a function that makes many steps makes of them, by mini-batch size.
 STEPS = {10: 20, 128: 13}
@@ -87,19 +124,26 @@ def workloads():
 
 
 def network_of(name):
-    """(layers; eta; lmbda) of a name in NETWORKS, or "deep-N"."""
+    """(layers; eta; lmbda) of a name in NETWORKS or SMALL_NETWORKS, or "deep-N"."""
     if name in NETWORKS:
         return NETWORKS[name]
+    if name in SMALL_NETWORKS:
+        return SMALL_NETWORKS[name]
     depth = int(name.split("-")[1])
     sides = [784] + [50] * (depth - 1)
     layers = [("full", (sides[i], 50), "sigmoid", 0.0) for i in range(depth - 1)]
     return [*layers, ("softmax", (50, 10), None, 0.0)], 0.1, 0.0
 
 
+def side_of(name):
+    """The height and width of the digits that the network takes."""
+    return SMALL_SIDE if name in SMALL_NETWORKS else 28
+
+
 def flops(network, size):
     """Floating-point operations of the products and convolutions of a step: forward, the gradients by
     the weights, and, but for the first layer, the gradients by the inputs."""
-    total, side = 0, 28
+    total, side = 0, side_of(network)
     for index, (kind, shape, _, _) in enumerate(network_of(network)[0]):
         multiplied = int(np.prod(shape))
         if kind == "convolution":
@@ -114,7 +158,7 @@ def counted(network, size):
     """What one step must compute and move, as a Workload's counts."""
     return {
         "flops": flops(network, size),
-        "read": 4 * (parameters(network) + 785 * size),
+        "read": 4 * (parameters(network) + (side_of(network) ** 2 + 1) * size),
         "written": 4 * parameters(network),
     }
 
@@ -125,7 +169,7 @@ def parameters(network):
     return sum(int(np.prod(shape)) + _biases(kind, shape) for kind, shape, _, _ in layers)
 
 
-def training_step(network, mini_batch_size, steps=1):
+def training_step(network, mini_batch_size, steps=1, images=IMAGES, compared=True):
     """A network, its first parameters, and digits to train it on.
 
     layers
@@ -134,14 +178,17 @@ def training_step(network, mini_batch_size, steps=1):
         float32 arrays: w and b of each layer in turn, scaled as in the book but for the last
         layer's, which are small where the book has zeros.
     x, y
-        Images, float32 (10000, 784), and labels, int32 (10000,): the first of MNIST.
+        Images, float32 (images, side * side), and labels, int32 (images,): the first of MNIST.
+    side
+        The height and width of an image.
     mini_batch_size, mini_batches
         Step i is of the rows from i * mini_batch_size on; i is below mini_batches.
     eta, lmbda
         The learning rate, and the strength of L2 regularisation: lmbda / (2 mini_batches) times
         the sum of the squared weights is added to the cost, if lmbda is not 0.
     compared
-        Whether all systems make the same steps from these numbers: not where they draw masks.
+        Whether all systems make the same steps from these numbers: not where they draw masks, nor where
+        there are so many steps that rounding drives them apart.
     steps, calls
         One call i makes the steps from i * steps on; i is below `calls`.
     """
@@ -153,19 +200,21 @@ def training_step(network, mini_batch_size, steps=1):
         scale = outputs**-0.5 if kind != "softmax" else 0.1
         params.append(random.normal(0, scale, shape))
         params.append(random.normal(0, scale if kind == "softmax" else 1, _biases(kind, shape)))
-    x, y = _digits()
+    side = side_of(network)
+    x, y = _digits(images, side)
     return {
         "layers": layers,
         "params": [param.astype(np.float32) for param in params],
         "x": x,
         "y": y,
+        "side": side,
         "mini_batch_size": mini_batch_size,
-        "mini_batches": IMAGES // mini_batch_size,
+        "mini_batches": images // mini_batch_size,
         "eta": eta,
         "lmbda": lmbda,
-        "compared": not any(p_dropout for _, _, _, p_dropout in layers),
+        "compared": compared and not any(p_dropout for _, _, _, p_dropout in layers),
         "steps": steps,
-        "calls": IMAGES // mini_batch_size // steps,
+        "calls": images // mini_batch_size // steps,
     }
 
 
@@ -173,14 +222,16 @@ def _biases(kind, shape):
     return shape[0] if kind == "convolution" else shape[1]
 
 
-def _digits():
+def _digits(images, side):
     def read(name, header):
         with gzip.open(os.path.join(MNIST, name)) as file:
             return np.frombuffer(file.read(), np.uint8, offset=header)
 
-    x = read("train-images-idx3-ubyte.gz", 16).reshape(-1, 784)[:IMAGES]
-    y = read("train-labels-idx1-ubyte.gz", 8)[:IMAGES]
-    return x.astype(np.float32) / np.float32(256), y.astype(np.int32)
+    x = read("train-images-idx3-ubyte.gz", 16)[: images * 784].reshape(-1, 28, 28)
+    y = read("train-labels-idx1-ubyte.gz", 8)[:images]
+    if side != 28:  # every third row and column, without the empty border
+        x = x[:, 2 : 2 + 3 * side : 3, 2 : 2 + 3 * side : 3]
+    return x.reshape(images, side**2).astype(np.float32) / np.float32(256), y.astype(np.int32)
 
 
 INPUTS = {"training_step": training_step, "training_steps": training_step}

@@ -21,6 +21,8 @@ class Workload:
         How many of what is timed one call does.
     tolerance
         How far a peer's results may be from symnet's, as a share of their length.
+    group
+        Workloads of one group have their turns in the same processes: those of a family, if nothing is said.
     parts
         What the peer's function says the times of, of a "once".
     """
@@ -37,12 +39,14 @@ class Workload:
         per_call=1,
         tolerance=1e-3,
         parts=(),
+        group="",
     ):
         self.name, self.measure = name, measure
         self.kind, self.settings = kind, settings or {}
         self.counted = {"flops": flops, "read": read, "written": written}
         self.per_call = per_call
         self.tolerance, self.parts = tolerance, parts
+        self.group = group or self.family
 
     @property
     def family(self):
