@@ -242,7 +242,7 @@ def alexnet(network, images, side, p_dropout, precision):
         "x": kernels.normal(1, (2 * images, 3, side, side)),
         "y": np.random.RandomState(2).randint(0, shapes[-1][1], 2 * images).astype(np.int32),
         "images": images,
-        "eta": 0.01,
+        "eta": 1e-4,
         "momentum": 0.9,
         "p_dropout": p_dropout,
         "precision": precision,
