@@ -185,7 +185,10 @@ class Run:
                 self.found["left out"][system.name] = str(hello)
             else:
                 self.found["errors"][system.name] = str(hello)
-        self.found["device"] = hellos[0]["device"]
+        device = hellos[0]["device"]
+        if "missing" in device:
+            raise BenchmarkError(device["missing"])
+        self.found["device"] = device
         self.found["limits"] = gpu_report.limits(self.found["device"])
 
     def _system(self, name: str, python: str) -> System:

@@ -134,6 +134,10 @@ def targets(found: dict) -> list[dict]:
     return told
 
 
+#: Before anything was measured.
+NOTHING = {"device": {"name": "none"}, "limits": None, "workloads": {}}
+
+
 def described(found: dict) -> str:
     """The device, the systems and what was left out, a line each."""
     device = found["device"]
@@ -192,11 +196,11 @@ def _told(target: dict) -> str:
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """The targets as a table, under the device's name."""
-    head = ["", "target", found["device"]["name"]]
+    """The targets as a table, and what the device reached of them."""
+    head = ["", "target", found["device"]["name"] if found["workloads"] else "measured"]
     rows = [
         [target["what"], target["wanted"], target["reached"] or "not measured yet"]
-        for target in found["targets"]
+        for target in targets(found)
     ]
     lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---", "---:", "---:"], *rows)]
     return "\n".join(lines)

@@ -16,7 +16,7 @@ def environment(threads, cache):
 
 
 def start(threads):
-    """Versions, and what the device is; an error of symnet's where there is none."""
+    """Versions, and what the device is: {"missing": why} where it can't be used."""
     import symnet
 
     described = symnet_peer.start(threads)
@@ -24,7 +24,10 @@ def start(threads):
         return {**described, "device": {"name": "cpu"}}
     symnet.config.device = "cuda"
     x = symnet.shared([1.0, 2.0])
-    symnet.function([], updates=[(x, x + 1)])()  # says what is missing, if anything is
+    try:
+        symnet.function([], updates=[(x, x + 1)])()
+    except symnet.errors.CudaError as error:
+        return {**described, "device": {"missing": str(error)}}
     if settings.device() == settings.SIMULATOR:
         return {**described, "device": {"name": "simulator"}}
     from gpu_peers import device

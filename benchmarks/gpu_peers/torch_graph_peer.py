@@ -46,9 +46,9 @@ class Steps:
         import torch
 
         count = len(trained.y) // size
-        self.index = torch.zeros(1, dtype=torch.long, device="cuda")
-        self.costs = torch.zeros(count, device="cuda")
-        within = torch.arange(size, device="cuda")
+        self.index = torch.zeros(1, dtype=torch.long, device=torch_peer.device())
+        self.costs = torch.zeros(count, device=torch_peer.device())
+        within = torch.arange(size, device=torch_peer.device())
         first = [param.detach().clone() for param in trained.params]
 
         def step():
@@ -85,7 +85,7 @@ class Steps:
 def training_step(inputs):
     """One replayed step; the cost is read with `.item()`."""
     torch_peer.begin()
-    trained = Trained(inputs, "cuda")
+    trained = Trained(inputs, torch_peer.device())
     steps = Steps(trained, inputs["mini_batch_size"])
     return {"CUDA graph": lambda: (steps.one, lambda: None, trained.results)}
 
@@ -93,7 +93,7 @@ def training_step(inputs):
 def training_steps(inputs):
     """Many replayed steps; the costs are read at the end."""
     torch_peer.begin()
-    trained = Trained(inputs, "cuda")
+    trained = Trained(inputs, torch_peer.device())
     steps, count = Steps(trained, inputs["mini_batch_size"]), inputs["steps"]
     return {"CUDA graph": lambda: (lambda i: steps.many(i * count, count), lambda: None, trained.results)}
 
