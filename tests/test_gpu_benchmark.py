@@ -203,3 +203,13 @@ def test_targets(module, tmp_path):
     assert report.main([str(kept), "--into", str(readme)]) == 2
     assert readme.read_text() == text
     assert {target["reached"] for target in report.targets(found)} == {None}
+
+
+def test_the_targets_that_readme_shows(module):
+    """They are those of a file in results that holds that device's, or none."""
+    report = module("gpu_report")
+    found = [json.loads(path.read_text()) for path in RESULTS.glob("gpu-*.json")]
+    tables = {report.markdown(each) for each in [report.NOTHING, *found]}
+    _, _, rest = (ROOT / "README.md").read_text().partition(report.MARKS[0])
+    shown, _, _ = rest.partition(report.MARKS[1])
+    assert shown.strip() in tables
