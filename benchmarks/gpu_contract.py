@@ -19,7 +19,7 @@ CHOSEN = "test_compiled_means_what_numpy_means or test_rewritten_means_the_same"
 # The device waits for compiling, which takes cores; more processes than that would crowd it.
 MOST_PROCESSES = 12
 # Where it is but shown that the suite runs, one test of so many.
-TINY_SHARE = 50
+TINY_SHARE = 60
 TOLD_FAILURES = 20
 
 

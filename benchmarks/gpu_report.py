@@ -110,8 +110,8 @@ TARGETS = [
 
 
 def limits(device: dict) -> dict | None:
-    """The device's peaks as table.share_of_limit takes them; None where they are not known."""
-    if "flops" not in device or "bandwidth" not in device:
+    """The device's peaks as table.share_of_limit takes them; None where it is no GPU."""
+    if device["name"] in NOT_A_GPU:
         return None
     place = [[device["memory"], device["bandwidth"]]]
     return {"flops": device["flops"], "reading": place, "writing": place}
@@ -150,9 +150,8 @@ def described(found: dict) -> str:
             f"{device['multiprocessors']} multiprocessors, {device['memory'] / 2**30:.0f} GiB, "
             f"driver of CUDA {device['CUDA of the driver']}"
         ]
-        if found["limits"]:
-            flops, bandwidth = device["flops"] / 1e12, device["bandwidth"] / 1e12
-            lines.append(f"its peaks: {flops:.1f} TFLOP/s (float32), {bandwidth:.2f} TB/s")
+        flops, bandwidth = device["flops"] / 1e12, device["bandwidth"] / 1e12
+        lines.append(f"its peaks: {flops:.1f} TFLOP/s (float32), {bandwidth:.2f} TB/s")
     for system, told in found["systems"].items():
         versions = ", ".join(f"{what} {version}" for what, version in told["versions"].items())
         lines.append(f"{system}: {versions}")

@@ -23,16 +23,33 @@ def start(threads):
     if settings.device() == settings.CPU:
         return {**described, "device": {"name": "cpu"}}
     symnet.config.device = "cuda"
-    x = symnet.shared([1.0, 2.0])
+    x = symnet.shared(1.0)
     try:
         symnet.function([], updates=[(x, x + 1)])()
     except symnet.errors.CudaError as error:
         return {**described, "device": {"missing": str(error)}}
     if settings.device() == settings.SIMULATOR:
         return {**described, "device": {"name": "simulator"}}
-    from gpu_peers import device
+    return {**described, "device": _device()}
 
-    return {**described, "device": device.description()}
+
+def _device():
+    """The GPU that functions run on, and its peaks: "flops" of float32 and "bandwidth" in bytes, a second."""
+    from symnet.backend.cuda.availability import availability, version_text
+    from symnet.backend.cuda.limits import limits_of
+
+    found = availability()
+    gpu = found.gpus[0]
+    limits = limits_of(gpu)
+    return {
+        "name": gpu.name,
+        "compute capability": "{}.{}".format(*gpu.compute),
+        "multiprocessors": gpu.multiprocessors,
+        "memory": gpu.bytes,
+        "CUDA of the driver": version_text(found.driver),
+        "flops": limits.flops["float32"],
+        "bandwidth": limits.bytes,
+    }
 
 
 training_step = symnet_peer.training_step
