@@ -9,10 +9,10 @@ It runs, one after the other,
     contract    tests/contract with the device as symnet's: every op on every sample against NumPy
     networks    the book's four networks trained some steps, by f(i) and by f.map; costs against the CPU's
     steps       their training steps at mini-batch 10 and 128, by f(i) and by f.map
+    epoch       5,000 steps of the network of two convolutions in one call
     alexnet     AlexNet's training step at 128 x 3 x 224 x 224, in float32, and in TF32 where a peer has it
     memory      elementwise operations and sums of 10^7, 10^8 and 10^9 entries
     products    products of square matrices, of sides 256 to 8192
-    epoch       5,000 steps of the network of two convolutions in one call
 
 and prints a table and whether the targets were met; all of it is kept in a file named by the device, in
 benchmarks/results, or where --json says. PyTorch is measured eagerly and as a CUDA graph. How the systems
@@ -58,10 +58,10 @@ BUDGETS = {
     "contract": 110,
     "networks": 45,
     "steps": 130,
+    "epoch": 35,
     "alexnet": 55,
     "memory": 50,
     "products": 35,
-    "epoch": 35,
 }
 START_SECONDS = 60
 REAL = Settings(repetitions=7, seconds=0.03)
@@ -152,8 +152,8 @@ class Findings:
 class Run:
     """One run of the script: what is measured by what."""
 
-    def __init__(self, given: argparse.Namespace, findings: Findings, folder: Path) -> None:
-        self.given, self.findings, self.folder = given, findings, folder
+    def __init__(self, given: argparse.Namespace, findings: Findings, folder: Path, kept: Kept) -> None:
+        self.given, self.findings, self.folder, self.kept = given, findings, folder, kept
         self.small = given.on != CUDA
         self.settings = TINY if self.small else REAL
         self.found = findings.found
@@ -225,26 +225,24 @@ class Run:
         python = self.systems[0].python
         reference = System("cpu", python, self.cores, peers="gpu_peers", program=OURS, variables=variables)
         reference.deadline = deadline
-        with Kept(self.folder) as kept:
-            for name, line in gpu_networks.trained(self.systems[0], reference, kept, self.small):
-                self.found["networks"][name] = line
-                told(name, line["errors"])
-                self.findings.keep()
+        for name, line in gpu_networks.trained(self.systems[0], reference, self.kept, self.small):
+            self.found["networks"][name] = line
+            told(name, line["errors"])
+            self.findings.keep()
 
     def _workloads(self, section: str, deadline: float) -> None:
         chosen = sections(self.small)[section]
-        with Kept(self.folder) as kept:
-            for workload in chosen[:TINY_WORKLOADS] if self.small else chosen:
-                why = self._why_not(workload, deadline)
-                if why:
-                    lines = {workload.name: {"systems": {}, "errors": {OURS: why}}}
-                else:
-                    lines = measured(workload, self.systems, self.settings, self.folder, kept)
-                for name, line in lines.items():
-                    line = {**line, "counted": workload.counted}
-                    self.found["workloads"][name] = table.summarised(line)
-                    told(name, line["errors"])
-                self.findings.keep()
+        for workload in chosen[:TINY_WORKLOADS] if self.small else chosen:
+            why = self._why_not(workload, deadline)
+            if why:
+                lines = {workload.name: {"systems": {}, "errors": {OURS: why}}}
+            else:
+                lines = measured(workload, self.systems, self.settings, self.folder, self.kept)
+            for name, line in lines.items():
+                line = {**line, "counted": workload.counted}
+                self.found["workloads"][name] = table.summarised(line)
+                told(name, line["errors"])
+            self.findings.keep()
 
     def _why_not(self, workload: Workload, deadline: float) -> str:
         """Why the workload is left out; empty, where it is not."""
@@ -269,7 +267,7 @@ def main(argv: list[str] | None = None) -> int:
     findings = Findings(given)
     with contextlib.ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
-        run = Run(given, findings, folder)
+        run = Run(given, findings, folder, running.enter_context(Kept(folder)))
         try:
             run.start()
         except BenchmarkError as error:

@@ -8,7 +8,7 @@ import json
 import os
 
 import pytest
-from gpu_peers.settings import CPU, device
+from gpu_peers.settings import CPU, SIMULATOR, device, numba_variables
 
 # The file; and that only one of so many tests is run.
 KEPT, SHARE = "BENCHMARK_OUTCOMES", "BENCHMARK_SHARE"
@@ -21,12 +21,19 @@ def noted(line):
         file.write(json.dumps(line) + "\n")
 
 
+def pytest_configure():
+    # The tests' own conftest.py, loaded before, has kernels simulated.
+    os.environ.update(numba_variables())
+
+
 @pytest.fixture(autouse=True)
 def on_the_device(default_settings):
-    """After the tests' own settings: `device`."""
+    """After the tests' own settings: `device`, and no simulation in its place."""
+    from symnet.backend.cuda.toolkit import simulated
     from symnet.config import config
 
     config.device = "cpu" if device() == CPU else "cuda"
+    assert simulated() == (device() == SIMULATOR)
 
 
 @pytest.hookimpl(trylast=True)

@@ -12,6 +12,11 @@ def device():
     return os.environ[DEVICE_VARIABLE]
 
 
+def numba_variables():
+    """What tells Numba, before it is imported, whether it is to simulate CUDA in a process."""
+    return {"NUMBA_ENABLE_CUDASIM": "1" if device() == SIMULATOR else "0"}
+
+
 def on_gpu():
     """Whether this process is to use a GPU."""
     return device() == CUDA

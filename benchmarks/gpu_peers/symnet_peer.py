@@ -11,8 +11,7 @@ PACKAGE = "symnet"
 
 def environment(threads, cache):
     """What the process is started with."""
-    simulating = {"NUMBA_ENABLE_CUDASIM": "1"} if settings.device() == settings.SIMULATOR else {}
-    return {**symnet_peer.environment(threads, cache), **simulating}
+    return {**symnet_peer.environment(threads, cache), **settings.numba_variables()}
 
 
 def start(threads):

@@ -48,10 +48,10 @@ def sections(small):
     """Workloads by section, in the order in which they are run; small: for a simulated device."""
     return {
         "steps": _steps(small),
+        "epoch": _epoch(small),
         "alexnet": _alexnet(small),
         "memory": _memory((10**2,) if small else LENGTHS),
         "products": _products((8,) if small else SIDES),
-        "epoch": _epoch(small),
     }
 
 
