@@ -77,7 +77,9 @@ def _may_come_earlier(steps: Steps, first: Place, second: Place) -> bool:
         # What it writes would take room for longer.
         return False
     if steps.last_failing(first, second) is not None and (
-        any(buffer.kind == "input" for buffer in targets) or not follows_from_loops(two.kernel)
+        any(buffer.kind == "input" for buffer in targets)
+        or two.kernel.sizes
+        or not follows_from_loops(two.kernel)
     ):
         # What is tested there may be the very indices by which it reads.
         return False

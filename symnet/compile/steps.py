@@ -156,10 +156,10 @@ def _last(lists: Iterable[list[Place]], after: Place, before: Place) -> Place | 
 
 
 def follows_from_loops(kernel: nest.Nest) -> bool:
-    """Whether where a nest loads and stores follows from its loops alone, and not from what it loads or from
-    sizes found at run time: then it may run before anything is tested."""
-    if kernel.sizes:
-        return False
+    """Whether where a nest loads and stores follows from its loops and sizes alone, not from what it loads.
+
+    Where it has no sizes it may run before anything is tested.
+    """
     statements = list(nest.walk_statements(kernel.body))
     of_data: set[str] = set()
     before = -1

@@ -96,6 +96,19 @@ def test_everything_waits_for_what_can_fail_before_it():
     assert sketch.waits() == [set(), set(), {1}, {1}, {3}]
 
 
+def test_what_only_computes_waits_for_wrong_sizes_alone():
+    """A failed test of indices forbids what follows indices and what writes shared variables, no more."""
+    sketch = Sketch()
+    sketch.add("", "", fails=True)
+    sketch.emitted.works[0].tests_sizes = True
+    sketch.add("Y", "", fails=True)
+    for _ in range(2):
+        sketch.add("X", "a")
+    sketch.emitted.works[2].careful = False
+    assert sketch.waits() == [set(), {0}, {0}, {1, 2}]
+    assert watched_flags(sketch.emitted.works) == [1, 0, 0, 1]
+
+
 def test_readers_of_a_slot_wait_for_who_finds_it():
     sketch = Sketch()
     sketch.add("", "a")
@@ -252,6 +265,25 @@ def test_every_work_runs_behind_those_that_it_waits_for(seed):
         buffer.offset + bytes_of(buffer) <= ordered.arena_bytes
         for buffer in sketch.buffers.values()
         if buffer.offset is not None
+    )
+
+
+def test_what_a_failing_work_looked_at_is_nobody_elses_memory():
+    """It is looked at once more when it failed, after all that did not wait for it."""
+    sketch = Sketch()
+    sketch.add("X", "a")
+    sketch.add("a", "", fails=True)
+    sketch.add("X", "b")
+    for read, written in zip("bcdefg", "cdefgh", strict=True):
+        sketch.add(read, written)
+    for work in sketch.emitted.works[2:]:
+        work.careful = False
+    sketch.order()
+    a = sketch.buffers["a"]
+    others = [each for name, each in sketch.buffers.items() if name.islower() and each is not a]
+    assert len({each.offset for each in others}) < len(others), "memory is used anew"
+    assert all(
+        each.offset + bytes_of(each) <= a.offset or a.offset + bytes_of(a) <= each.offset for each in others
     )
 
 

@@ -31,6 +31,7 @@ from symnet.compile.program import (
     source_comment,
 )
 from symnet.compile.specialise import Argument, Computed, Length, SlotLeaf
+from symnet.compile.steps import follows_from_loops
 from symnet.graph import dims
 from symnet.graph.dims import Dimension, Size
 
@@ -64,6 +65,11 @@ class Work:
         The slots that it reads and those that it finds.
     flag
         The number of its flag; None where it can't fail.
+    careful
+        Whether it must not run where anything before it failed. Others must not where sizes are wrong: what
+        they compute is lost, but they touch nothing that they should not.
+    tests_sizes
+        Whether it is sizes that it may find wrong.
     """
 
     number: int
@@ -74,6 +80,8 @@ class Work:
     needs: tuple[int, ...] = ()
     finds: tuple[int, ...] = ()
     flag: int | None = None
+    careful: bool = True
+    tests_sizes: bool = False
 
     @property
     def writes(self) -> list[Buffer]:
@@ -188,6 +196,12 @@ class _Emitter:
                 self._kernel(number, step)
         if pending:
             self._sizes(len(self.program.steps), pending, [])
+        looked_at: set[Buffer] = set()
+        for work in self.found.works:
+            # What failed is done again in order, on what it found.
+            work.careful |= not looked_at.isdisjoint(work.writes)
+            if work.flag is not None:
+                looked_at.update(work.buffers)
         return self.found
 
     def _sizes_first(self) -> tuple[list[tuple[int, SizeStep]], list[tuple[int, Step]]]:
@@ -253,6 +267,7 @@ class _Emitter:
         else:
             offsets, parameters = [], step.kernel.buffers
         places = {each.name: buffer for each, buffer in zip(parameters, step.buffers, strict=True)}
+        may_wander = isinstance(step, KernelCall) and not follows_from_loops(step.kernel)
         scratch: dict[str, Buffer] = {}
         for body in self.printer(step, offsets):
             for each in body.scratch:
@@ -263,7 +278,18 @@ class _Emitter:
                 scratch[each.name] if each.name in scratch else places[each.name] for each in body.parameters
             )
             sizes = tuple(self._slots[name] for name in body.sizes)
-            self._add(can_fail(body), step=number, body=body, buffers=buffers, sizes=sizes, needs=sizes)
+            fails = can_fail(body)
+            pairs = zip(body.parameters, buffers, strict=True)
+            updates = any(each.written and buffer.kind == "input" for each, buffer in pairs)
+            self._add(
+                fails,
+                step=number,
+                body=body,
+                buffers=buffers,
+                sizes=sizes,
+                needs=sizes,
+                careful=fails or updates or may_wander,
+            )
         self.found.scratch += scratch.values()
 
     def _add(self, can_fail: bool, step: int, **given: Any) -> None:
@@ -301,6 +327,7 @@ class _Emitter:
             buffers=tuple(printer.buffers),
             needs=tuple(sorted(printer.needs - set(printer.found))),
             finds=tuple(printer.found),
+            tests_sizes=printer.can_fail,
         )
 
 

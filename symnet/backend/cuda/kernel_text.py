@@ -8,6 +8,7 @@ kernels which do the same are the same text; what people read is that with comme
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import tokenize
 from collections.abc import Mapping, Sequence
@@ -108,26 +109,29 @@ def _guard(flag: int | None, own: int | None) -> list[str]:
 def _part(work: Work, own: int | None, names: dict[Buffer, str], suffix: str) -> list[str]:
     """A work's text with its own names made different from others'; `names` takes the buffers'."""
     body = work.body
-    renamed = {name: f"{name}{suffix}" for name in (*_assigned(body.lines), *body.sizes, BLOCK)}
+    renamed = {}
+    if suffix:
+        renamed = {name: f"{name}{suffix}" for name in (*_assigned(body.lines), *body.sizes, BLOCK)}
     for parameter, buffer in zip(body.parameters, work.buffers, strict=True):
-        renamed[parameter.name] = names.setdefault(buffer, f"{parameter.name}{suffix}")
+        name = names.setdefault(buffer, f"{parameter.name}{suffix}")
+        if name != parameter.name:
+            renamed[parameter.name] = name
     if own is not None:
         renamed[OWN] = str(own)
     lines = [
-        f"{renamed[name]} = {SLOTS}[{slot}]" for name, slot in zip(body.sizes, work.sizes, strict=True)
+        f"{renamed.get(name, name)} = {SLOTS}[{slot}]"
+        for name, slot in zip(body.sizes, work.sizes, strict=True)
     ]
-    return [*lines, *_with_names(body.lines, renamed)]
+    return [*lines, *(_with_names(body.lines, renamed) if renamed else body.lines)]
 
 
-def _assigned(lines: Sequence[str]) -> list[str]:
+@functools.lru_cache(maxsize=1024)
+def _assigned(lines: tuple[str, ...]) -> tuple[str, ...]:
     """The names that statements give values to."""
+    # As a function's body, where `return` may stand.
     parsed = ast.parse("\n".join(["def body():", *(f"    {line}" for line in lines)]))
-    found = {
-        node.id: None
-        for node in ast.walk(parsed)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
-    return list(found)
+    stored = (node for node in ast.walk(parsed) if isinstance(node, ast.Name))
+    return tuple(dict.fromkeys(node.id for node in stored if isinstance(node.ctx, ast.Store)))
 
 
 def _with_names(lines: Sequence[str], renamed: Mapping[str, str]) -> list[str]:

@@ -1,17 +1,19 @@
 """The order of works: takes those of a program, hands on `Group`s, each one kernel, and what each waits for.
 
-A work waits for the works before it whose entries it reads or overwrites, and for every one before it that
-can fail. So works have levels; those of one level need not wait for each other, and share a kernel where
-none of them keeps the works of the next level waiting (list scheduling by levels: Hu, "Parallel Sequencing
-and Assembly Line Problems", 1961). Arena memory is planned afterwards, by levels, so that it adds as few
-dependencies as can be.
+A work waits for the works before it whose entries it reads or overwrites, and for those before it whose
+failure forbids it to run. So works have levels; those of one level need not wait for each other, and share a
+kernel where none of them keeps the works of the next level waiting (list scheduling by levels: Hu, "Parallel
+Sequencing and Assembly Line Problems", 1961). Arena memory is planned afterwards, by levels, so that it adds
+as few dependencies as can be.
 """
 
 from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterable, Sequence
+import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from symnet.backend.cuda.body import Body
@@ -28,6 +30,8 @@ LAUNCH = 500
 MOST_POINTERS = 256
 #: Iterations that a loop is taken to have whose extent is not written as a number.
 _UNKNOWN_ITERATIONS = 16
+_RANGE = re.compile(r"\brange\((.*)\):")
+_SHARED_ARRAY = "cuda.shared.array"
 
 
 @dataclass(eq=False)
@@ -93,9 +97,12 @@ def dependencies(works: Sequence[Work]) -> list[set[int]]:
     found: list[set[int]] = []
     writer: dict[object, int] = {}
     readers: dict[object, list[int]] = {}
+    # Those that can fail wait for each other, so that who waits for the last waits for all.
     last_failing: int | None = None
+    last_test: int | None = None
     for work in works:
-        waits = set() if last_failing is None else {last_failing}
+        tested = last_failing if work.careful else last_test
+        waits = set() if tested is None else {tested}
         written = set(work.writes)
         for buffer in work.buffers:
             if buffer in writer:
@@ -111,6 +118,7 @@ def dependencies(works: Sequence[Work]) -> list[set[int]]:
         writer.update(dict.fromkeys(work.finds, work.number))
         if work.flag is not None:
             last_failing = work.number
+            last_test = work.number if work.tests_sizes else last_test
         found.append(waits)
     return found
 
@@ -135,15 +143,19 @@ def _grouped(
     latest = _latest(works, waits)
     #: The level behind which a work's results are there for others.
     done: dict[int, int] = {}
+    followers: dict[int, list[Work]] = {}
+    missing: dict[int, int] = {}
+    for work in works:
+        before = waits[work.number] & here
+        missing[work.number] = len(before)
+        for number in before:
+            followers.setdefault(number, []).append(work)
+    #: By level the works that can run there.
+    waiting: dict[int, list[Work]] = {0: [work for work in works if not missing[work.number]]}
     groups: list[Group] = []
-    left = list(works)
     level = 0
-    while left:
-        ready = [
-            work
-            for work in left
-            if all(done.get(number, level) < level for number in waits[work.number] & here)
-        ]
+    while waiting:
+        ready = waiting.pop(level, [])
         urgent = [work for work in ready if latest[work.number] <= level]
         patience = max([LAUNCH, *(duration(work.body, machine) for work in urgent)])
         # Blocks that come first start first.
@@ -164,7 +176,12 @@ def _grouped(
             else:
                 shared.append(Group(first_level + level, [work], first_level + level))
         groups += shared
-        left = [work for work in left if work.number not in done]
+        for work in ready:
+            for follower in followers.get(work.number, ()):
+                missing[follower.number] -= 1
+                if not missing[follower.number]:
+                    behind = max(done[number] for number in waits[follower.number] & here)
+                    waiting.setdefault(behind + 1, []).append(follower)
         level += 1
     groups.sort(key=lambda group: (group.level, group.until))
     return groups
@@ -206,56 +223,54 @@ def shared_bytes(body: Body) -> int:
 
 @functools.lru_cache(maxsize=4096)
 def _counts(lines: tuple[str, ...]) -> tuple[int, int]:
-    # As a function's body, where `return` may stand.
-    parsed = ast.parse("\n".join(["def body():", *(f"    {line}" for line in lines)]))
-    function = parsed.body[0]
-    assert isinstance(function, ast.FunctionDef)
-    shared = sum(_shared_array(each) for each in ast.walk(function) if isinstance(each, ast.Call))
-    return _statements(function.body), shared
+    """The statements that run, as far as loops over numbers say, and the bytes of shared arrays."""
+    total = shared = 0
+    #: The loops around a line: how far they are indented, and how often what is in them runs.
+    around: list[tuple[int, int]] = []
+    for line in lines:
+        text = line.lstrip()
+        if not text or text.startswith("#"):
+            continue
+        indent = len(line) - len(text)
+        while around and around[-1][0] >= indent:
+            around.pop()
+        repeated = around[-1][1] if around else 1
+        total += repeated
+        if text.startswith(("for ", "while ")):
+            around.append((indent, repeated * _iterations(text)))
+        if _SHARED_ARRAY in text:
+            shared += _shared_array(text)
+    return total, shared
 
 
-def _statements(body: Iterable[ast.stmt]) -> int:
-    total = 0
-    for statement in body:
-        inner = sum(_statements(getattr(statement, name, ())) for name in ("body", "orelse"))
-        repeated = _iterations(statement) if isinstance(statement, ast.For | ast.While) else 1
-        total += 1 + repeated * inner
-    return total
-
-
-def _iterations(loop: ast.For | ast.While) -> int:
+def _iterations(loop: str) -> int:
     """How often a loop over a range of numbers runs; of another, what it is taken to."""
-    if isinstance(loop, ast.For) and isinstance(loop.iter, ast.Call):
-        numbers = [_number(each) for each in loop.iter.args]
-        known = [each for each in numbers if each is not None]
-        if len(known) == len(numbers) and known:
-            return len(range(*known))
-        if len(numbers) == 3 and None not in numbers[1:]:
-            # From a lane's number on: as far as the first lane goes.
-            stop, step = known[-2:]
-            return max(1, -(-stop // step))
+    found = _RANGE.search(loop)
+    if found is None:
+        return _UNKNOWN_ITERATIONS
+    parts = [each.strip() for each in found[1].split(",")]
+    numbers = [int(each) if each.lstrip("-").isdigit() else None for each in parts]
+    known = [each for each in numbers if each is not None]
+    if len(known) == len(numbers):
+        return len(range(*known))
+    if len(numbers) == 3 and len(known) == 2 and numbers[0] is None and known[1] > 0:
+        # From a lane's number on: as far as the first lane goes.
+        return max(1, -(-known[0] // known[1]))
     return _UNKNOWN_ITERATIONS
 
 
-def _number(expression: ast.expr) -> int | None:
-    try:
-        value = ast.literal_eval(expression)
-    except ValueError:
-        return None
-    return value if isinstance(value, int) else None
-
-
-def _shared_array(call: ast.Call) -> int:
-    if ast.unparse(call.func) != "cuda.shared.array":
-        return 0
+def _shared_array(text: str) -> int:
+    """The bytes of the array that a line makes."""
+    call = next(
+        each
+        for each in ast.walk(ast.parse(text))
+        if isinstance(each, ast.Call) and ast.unparse(each.func) == _SHARED_ARRAY
+    )
     given = dict(zip(("shape", "dtype"), call.args, strict=False))
     given.update({each.arg: each.value for each in call.keywords if each.arg})
     shape = ast.literal_eval(given["shape"])
-    count = 1
-    for length in shape if isinstance(shape, tuple) else (shape,):
-        count *= length
     dtype = ast.unparse(given["dtype"]).rpartition(".")[2].strip("'\"_")
-    return count * ITEM_BYTES[dtype]
+    return math.prod(shape if isinstance(shape, tuple) else (shape,)) * ITEM_BYTES[dtype]
 
 
 # --- memory and edges ------------------------------------------------------------------------------
@@ -271,18 +286,15 @@ def _plan_arena(program: Program, emitted: Emitted, groups: Sequence[Group]) -> 
             lives[buffer] = min(first, level), max(last, level)
 
     end = 1 + max((group.until for group in groups), default=0)
-    levels = {work.number: group.level for group in groups for work in group.works}
     for group in groups:
         for buffer in group.buffers:
             touch(buffer, group.level)
             touch(buffer, group.until)
-    highest = 0
     for work in emitted.works:
-        highest = max(highest, levels[work.number])
         if work.flag is not None:
             # When it fails it is done again in order, after all that did not wait for it.
             for buffer in work.buffers:
-                touch(buffer, highest)
+                touch(buffer, end)
     host_steps = [step for step in program.steps if isinstance(step, HostStep)]
     for number, step in enumerate(host_steps):
         # It runs behind the last group of its segment or of one before.

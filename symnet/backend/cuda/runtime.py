@@ -86,15 +86,19 @@ def plan(
 def watched_flags(works: Sequence[Work]) -> list[int | None]:
     """For each work the flag that tells it not to run.
 
-    It is that of the last one before it that can fail: who does not run passes that on. Where there is none
-    it is the program's last one, which is set when the run before this one failed.
+    It is that of the last one before it whose failure forbids it to run: who does not run passes that on.
+    Where there is none it is the program's last one, which is set when the run before this one failed.
     """
     last = max((work.flag for work in works if work.flag is not None), default=None)
     found: list[int | None] = []
-    before: int | None = None
+    failing: int | None = None
+    test: int | None = None
     for work in works:
-        found.append(last if before is None else before)
-        before = before if work.flag is None else work.flag
+        watched = failing if work.careful else test
+        found.append(last if watched is None else watched)
+        if work.flag is not None:
+            failing = work.flag
+            test = work.flag if work.tests_sizes else test
     return found
 
 
