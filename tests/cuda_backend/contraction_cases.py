@@ -129,7 +129,7 @@ def within(made: Array, product: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A copy of an array's memory, and the part of it where results go."""
     memory = made.memory.copy()
     view = as_strided(memory[made.start :], made.view.shape, made.view.strides)
-    return memory, view[tuple(slice(extent) for extent in product.shape)]
+    return memory, view[(*(slice(extent) for extent in product.shape), ...)]
 
 
 # --- contractions -------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from symnet.backend.cuda.contraction import bodies_of, contraction_bodies
 from symnet.backend.cuda.contraction_model import plan_contraction
@@ -190,6 +192,55 @@ def test_sums_of_nothing() -> None:
 
 def test_accumulation() -> None:
     check(dot(5, 6, 7, accumulate=True))
+
+
+@st.composite
+def any_contraction(draw: st.DrawFn) -> tuple[Contraction, dict[str, int]]:
+    """Any roles, orders, gaps, directions and overlaps, some of it known at run time only."""
+    roles = draw(st.lists(st.sampled_from(["ac", "bc", "ab", "ab", "abc", "a", "b", "c"]), max_size=5))
+    long = draw(st.integers(0, max(len(roles) - 1, 0)))
+    extents = [draw(st.integers(0, 20) if n == long else st.integers(1, 4)) for n in range(len(roles))]
+    strides: dict[str, list[int]] = {}
+    for name in "abc":
+        step = draw(st.sampled_from([1, 1, 1, 2, 4]))
+        strides[name] = [0] * len(roles)
+        for n in draw(st.permutations(range(len(roles)))):
+            if name in roles[n]:
+                strides[name][n] = step * draw(st.sampled_from([1, 1, 1, -1]))
+                # What is read may overlap itself, as images under a filter do.
+                overlapping = name != "c" and draw(st.integers(0, 4)) == 0
+                step *= 1 if overlapping else max(extents[n], 1)
+                step += draw(st.sampled_from([0, 0, 0, 4]))
+    sizes: dict[str, int] = {}
+
+    def perhaps_late(name: str, value: int, chance: int) -> int | str:
+        if value >= 0 and draw(st.integers(0, 99)) < chance:
+            sizes[name] = value
+            return name
+        return value
+
+    dimensions = tuple(
+        Dimension(
+            f"i{n}",
+            perhaps_late(f"extent{n}", extents[n], 15),
+            *(perhaps_late(f"{name}{n}", strides[name][n], 5) if strides[name][n] else 0 for name in "abc"),
+        )
+        for n in range(len(roles))
+    )
+    dtype = draw(st.sampled_from(["float32", "float32", "float64"]))
+    return Contraction(dtype, dimensions, draw(st.booleans())), sizes
+
+
+@given(any_contraction(), st.sampled_from([None, None, 2, 3]), st.booleans())
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+def test_any_contraction(made: tuple[Contraction, dict[str, int]], splits: int | None, late: bool) -> None:
+    contraction, sizes = made
+
+    def change(plan: Plan) -> Plan:
+        return replace(plan, splits=splits or 1)
+
+    empty = plan_contraction(contraction, [0, 0, 0], SIMULATOR, sizes) is None
+    check(contraction, sizes, change=None if splits is None or empty else change, late_offsets=late)
 
 
 def _of_bias(dtype: str = "float32") -> Contraction:
