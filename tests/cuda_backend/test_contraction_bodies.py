@@ -190,6 +190,62 @@ def test_sums_of_nothing() -> None:
     assert check(dot(3, 4, 0)) == 0
 
 
+class Far:
+    """Memory of which only the entries that matter are there, wherever they lie."""
+
+    def __init__(self, entries: dict[int, np.floating]) -> None:
+        self.entries = entries
+
+    def __getitem__(self, place: int) -> np.floating:
+        return self.entries[int(place)]
+
+    def __setitem__(self, place: int, value: np.floating) -> None:
+        assert int(place) in self.entries
+        self.entries[int(place)] = value
+
+
+@pytest.mark.parametrize("splits", [1, 2])
+def test_places_beyond_32_bits(splits: int) -> None:
+    """Offsets and strides of more than 2³¹ entries are added up in 64 bits; near ones in 32."""
+    row, inner, start = 2**31 + 5, 2**29 + 1, 2**33
+    contraction = Contraction(
+        "float32",
+        (
+            Dimension("row", 3, row, 0, row),
+            Dimension("column", 4, 0, 1, 1),
+            Dimension("inner", 20, inner, 4, 0),
+        ),
+    )
+    random = np.random.default_rng(0)
+    a, b = (
+        random.standard_normal((3, 20)).astype("float32"),
+        random.standard_normal((20, 4)).astype("float32"),
+    )
+    plan = plan_contraction(contraction, [start, 0, start], SIMULATOR, {})
+    assert plan is not None and plan.dtypes == ("int64", "int32", "int64")
+    memory: dict[str, object] = {
+        "a": Far({start + i * row + k * inner: a[i, k] for i in range(3) for k in range(20)}),
+        "b": b.reshape(-1),
+        "c": Far({start + i * row + j: np.float32(0) for i in range(3) for j in range(4)}),
+    }
+    simulate(bodies_of("product", replace(plan, splits=splits), SIMULATOR, []), memory, {})  # type: ignore[arg-type]
+    found = np.array([*memory["c"].entries.values()]).reshape(3, 4)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(found, a @ b, atol=1e-5)
+
+
+def test_counts_beyond_32_bits() -> None:
+    """Numbers of rows, tiles' first ones and offsets are of 64 bits where they may be large."""
+    plan = plan_contraction(dot("n0", 8, 8), [0, 0, 0], SIMULATOR, {"n0": 2**40})
+    assert plan is not None
+    assert (plan.rows.dtype, plan.columns.dtype, plan.dtypes) == (
+        "int64",
+        "int32",
+        ("int64", "int32", "int64"),
+    )
+    text = "\n".join(bodies_of("product", plan, SIMULATOR, ["n0"])[0].lines)
+    assert "first_row = np.int64(row_tile" in text and "number = np.int64(each)" in text
+
+
 def test_accumulation() -> None:
     check(dot(5, 6, 7, accumulate=True))
 
