@@ -43,7 +43,8 @@ class SharedVariable(Variable):
     def set_value(self, new_value: Any, borrow: bool = False) -> None:
         """A new value; its shape may differ, its dtype and rank may not.
 
-        Copied, unless `borrow` is true and it is a contiguous array of the right dtype.
+        Copied, unless `borrow` is true and it is a contiguous array of the right dtype (it is the value then
+        until a function on a GPU uses the variable).
 
         Raises
         ------
@@ -108,7 +109,8 @@ def shared(
     broadcastable
         For each axis, whether its length is promised to stay 1; by default none is.
     borrow
-        Whether a contiguous array is taken over as it is, and not copied.
+        Whether a contiguous array is taken over as it is, and not copied; it is the value then until a
+        function on a GPU uses the variable.
     shape
         Axis lengths that are promised to stay (None: may change), in place of `broadcastable`.
 

@@ -141,6 +141,8 @@ def test_info(symnet_command):
     assert found["versions"]["symnet"] == symnet.__version__
     assert found["threads"]["config.threads"] == 3
     assert found["cache"]["bytes"] == 0
+    assert {"numba-cuda", "driver", "config.device", "device cuda"} <= set(found["cuda"])
+    assert ("what to do" in found["cuda"]) == ("can't be used" in found["cuda"]["device cuda"])
 
 
 def test_cache_is_told_and_cleared(symnet_command, script):

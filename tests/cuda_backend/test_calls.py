@@ -2,6 +2,7 @@
 
 import pickle
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -243,6 +244,36 @@ def test_random_draws_are_the_cpus():
     mixed = [symnet.function([], draws[1], device=each) for each in ("cuda", "cpu")]
     for number in range(6):
         np.testing.assert_array_equal(mixed[number % 2](), alone())
+
+
+def test_memory_that_a_variable_left_is_let_go_where_it_is_short(monkeypatch):
+    """Graphs that were made for it hold it, until they are made anew or somebody needs the room."""
+    w = symnet.shared(ones(3), name="w")
+    total = symnet.function([], w.sum(), device="cuda")
+    assert total() == 3
+    rate = T.fscalar("rate")
+    next_one = symnet.function([rate], w.sum(), device="cuda", on_unused_input="ignore")
+    next_one(1)
+    assert next_one.map([1, 2, 3]).tolist() == [3, 3, 3]
+    left = weakref.ref(w.container._held.memory)
+    w.set_value(ones(4))
+    assert total() == 4 and left() is not None
+    device = find_device()
+    allocate, refused = type(device).allocate, []
+
+    def is_full(self, count):
+        if left() is not None:
+            refused.append(count)
+            raise CudaError("there is no room")
+        return allocate(self, count)
+
+    monkeypatch.setattr(type(device), "allocate", is_full)
+    v = symnet.shared(ones(5), name="v")
+    with v.container.lock:
+        total._executor.backend.hold(v.container, False)
+    assert refused == [20] and left() is None
+    monkeypatch.undo()
+    assert total() == 4 and next_one.map([1, 2, 3]).tolist() == [4, 4, 4]
 
 
 def test_a_check_of_nan_stops_a_call():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, cast
+from weakref import WeakSet
 
 from symnet.backend.cuda.availability import availability
 from symnet.backend.cuda.device import Device, DeviceArray, Transfers
@@ -18,6 +19,8 @@ from symnet.errors import CudaError
 
 #: Of how many buffers an error tells.
 _TOLD = 5
+#: All specialisations that somebody holds.
+_made: WeakSet[Any] = WeakSet()
 _COUNTED = tuple(each.name for each in fields(Transfers))
 
 
@@ -46,7 +49,9 @@ class CudaBackend:
         def require(planned: Program) -> None:
             require_memory(planned, arguments, shared, self.device)
 
-        return CudaSpecialisation(program, self.device, pattern, arguments, profiled, require=require)
+        made = CudaSpecialisation(program, self.device, pattern, arguments, profiled, require=require)
+        _made.add(made)
+        return made
 
     def launcher(self) -> None:
         """Nothing: a call is a graph's launch, whatever calls it."""
@@ -72,7 +77,11 @@ class CudaBackend:
         return found
 
     def _empty(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
-        return DeviceArray.empty(self.device, shape, dtype)
+        try:
+            return DeviceArray.empty(self.device, shape, dtype)
+        except CudaError:
+            _let_go()
+            return DeviceArray.empty(self.device, shape, dtype)
 
     def count_updates(self, container: Container, count: int) -> None:
         """Note that runs have put new values in place."""
@@ -102,7 +111,10 @@ def require_memory(
             if not container.has_room_on(device)
         ),
     }
-    needed, free = sum(parts.values()), device.free_bytes()
+    needed = sum(parts.values())
+    if needed > device.free_bytes():
+        _let_go()
+    free = device.free_bytes()
     if needed <= free:
         return
     lines = [f"{name}: {_amount(count)}" for name, count in parts.items() if count]
@@ -115,6 +127,12 @@ def require_memory(
         hint="smaller arguments (a mini-batch of fewer images) need less; what other functions and shared "
         'variables have is free when nobody holds them; device="cpu" runs it in the main memory',
     )
+
+
+def _let_go() -> None:
+    """Have all specialisations drop what they can make anew, where memory is short."""
+    for each in list(_made):
+        each.let_go()
 
 
 def _described(buffer: Buffer, program: Program) -> str:

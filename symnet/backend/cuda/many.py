@@ -58,8 +58,7 @@ class ManyCalls:
         self._words = np.zeros(self._first_number + len(numbers), dtype=np.int64)
         self._words[self._first_number :] = numbers
         self._memory = device.allocate(self._words.nbytes)
-        #: For how many calls there is room, and where.
-        self._room = 0
+        #: Where the values of all calls are.
         self._row_memory: dict[Buffer, Memory] = {}
         self._graphs: dict[int, Graph] = {}
         self._made_for: list[Memory] | None = None
@@ -151,6 +150,11 @@ class ManyCalls:
             nodes.append(self._launch(keep if call == calls - 1 else between, call, desk, ends))
         nodes.append(self._launch(advance, calls - 1, desk, (len(nodes) - 1,)))
         return self.device.graph(nodes)
+
+    def let_go(self) -> None:
+        """Drop graphs and the memory of arguments and results; the next run makes them anew."""
+        self._graphs, self._made_for = {}, None
+        self._row_memory = {}
 
     def run(
         self,

@@ -202,6 +202,17 @@ class Specialisation:
             self._graphs = [self.device.graph(each) for each in nodes]
         self._made_for = list(shared)
 
+    def let_go(self) -> None:
+        """Drop the graphs, which hold memory that shared variables may have left; the next run makes them
+        anew. Nothing is done while a run is under way."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._graphs, self._nodes, self._made_for = [], [], None
+                if self._many is not None:
+                    self._many.let_go()
+            finally:
+                self._lock.release()
+
     # --- running -------------------------------------------------------------------------------
 
     def run(self, values: Sequence[Array], shared: Sequence[DeviceArray]) -> Outcome:
