@@ -34,25 +34,28 @@ class Memory:
         self.base = 1 << 40
         self.used = _GUARD
         self.bytes = np.zeros(1 << 16, np.uint8)
-        self.owned = np.zeros(1 << 16, bool)
+        self._free: dict[int, list[int]] = {}
         self._watches: dict[int, Watch] = {}
+        self.begin([])
 
     def allocate(self, count: int) -> int:
-        """The address of so many bytes, whatever is in them."""
-        start = self.used
-        self.used += -(-count // _GUARD) * _GUARD + _GUARD
-        if self.used > len(self.bytes):
-            more = max(self.used, 2 * len(self.bytes)) - len(self.bytes)
-            self.bytes = np.concatenate([self.bytes, np.zeros(more, np.uint8)])
-            self.owned = np.concatenate([self.owned, np.zeros(more, bool)])
+        """The address of so many bytes, with a pattern in them that is no sensible number."""
+        room = -(-count // _GUARD) * _GUARD + _GUARD
+        if self._free.get(room):
+            start = self._free[room].pop()
+        else:
+            start = self.used
+            self.used += room
+            if self.used > len(self.bytes):
+                more = max(self.used, 2 * len(self.bytes)) - len(self.bytes)
+                self.bytes = np.concatenate([self.bytes, np.zeros(more, np.uint8)])
         self.bytes[start : start + count] = 0xFF
-        self.owned[start : start + count] = True
         return self.base + start
 
     def free(self, address: int, count: int) -> None:
-        """Nobody may touch these bytes from now on."""
-        start = address - self.base
-        self.owned[start : start + count] = False
+        """Nobody needs these bytes any more, which `allocate` gave."""
+        room = -(-count // _GUARD) * _GUARD + _GUARD
+        self._free.setdefault(room, []).append(address - self.base)
 
     def place(self, array: np.ndarray) -> int:
         """Copy an array in; its address."""
@@ -70,9 +73,27 @@ class Memory:
         start = address - self.base
         return self.bytes[start : start + like.nbytes].view(like.dtype).reshape(like.shape).copy()
 
-    def begin(self) -> None:
-        """A launch begins: nobody has touched anything."""
+    def begin(self, pieces: Sequence[tuple[int, int]]) -> None:
+        """A launch begins: nobody has touched anything; it may touch these pieces (address, bytes) alone."""
         self._watches = {}
+        starts: list[int] = []
+        stops: list[int] = []
+        for address, count in sorted(pieces):
+            start, stop = address - self.base, address - self.base + count
+            if stops and start <= stops[-1]:
+                stops[-1] = max(stop, stops[-1])
+            elif count:
+                starts.append(start)
+                stops.append(stop)
+        self._starts, self._stops = np.array([0, *starts]), np.array([0, *stops])
+
+    def touched(self) -> tuple[np.ndarray, np.ndarray]:
+        """The bytes that a launch read, and those that it wrote, as sorted offsets of words."""
+        found = []
+        for name in ("reader", "writer"):
+            parts = [np.flatnonzero(getattr(w, name)) * step // 4 for step, w in self._watches.items()]
+            found.append(np.unique(np.concatenate([np.empty(0, np.int64), *parts])))
+        return found[0], found[1]
 
     def watch(self, size: int) -> Watch:
         """Who touched numbers of so many bytes; those of bytes and those of words are told apart."""
@@ -84,9 +105,8 @@ class Memory:
     def offsets(self, addresses: np.ndarray, size: int) -> np.ndarray:
         """Byte offsets for addresses that a kernel may touch."""
         offsets = (addresses - np.uint64(self.base)).astype(np.int64)
-        bad = (offsets < 0) | (offsets + size > len(self.bytes))
-        if not bad.any():
-            bad = ~(self.owned[offsets] & self.owned[offsets + size - 1])
+        piece = np.searchsorted(self._starts, offsets, side="right") - 1
+        bad = (offsets < 0) | (offsets + size > self._stops[np.maximum(piece, 0)])
         if bad.any():
             raise DeviceError(f"{int(bad.sum())} threads touch memory that is not theirs")
         return offsets
@@ -314,6 +334,8 @@ class Machine:
         self.memory = memory or Memory()
         self.symbols: dict[str, int] = {}
         self.shared_bytes = self.local_bytes = 0
+        #: Where the module's own variables lie in global memory.
+        self.pieces: list[tuple[int, int]] = []
         self._code: dict[str, list[Operation]] = {}
         functions = [*module.kernels.values(), *module.functions.values()]
         for space in [*module.variables.values(), *(v for f in functions for v in f.variables.values())]:
@@ -323,6 +345,7 @@ class Machine:
         if space.kind in ("global", "const"):
             data = np.frombuffer(space.contents.ljust(space.bytes, b"\0"), np.uint8)
             self.symbols[space.name] = self.memory.place(data)
+            self.pieces.append((self.symbols[space.name], space.bytes))
             return
         used = self.shared_bytes if space.kind == "shared" else self.local_bytes
         start = -(-used // space.alignment) * space.alignment
@@ -340,15 +363,18 @@ class Machine:
             ]
         return self._code[function.name]
 
-    def launch(self, name: str, blocks: int, threads: int, arguments: Sequence[int]) -> int:
-        """Run a kernel on a grid, given pointers and integers in order; how many instructions ran."""
+    def launch(self, name: str, blocks: int, threads: int, arguments: Sequence[tuple[int, int]]) -> int:
+        """Run a kernel on a grid, given its pointers: an address, and how many bytes it may touch there.
+
+        Returns how many instructions ran, each on any number of threads.
+        """
         kernel = self.module.kernels[name]
         if len(kernel.parameters) != len(arguments):
             raise ValueError(f"{name} takes {len(kernel.parameters)} arguments, not {len(arguments)}")
-        self.memory.begin()
+        self.memory.begin([*arguments, *self.pieces])
         given = {
             parameter: np.array([value], np.int64).view(np.uint8)[:size]
-            for (parameter, size), value in zip(kernel.parameters, arguments, strict=True)
+            for (parameter, size), (value, _) in zip(kernel.parameters, arguments, strict=True)
         }
         some = max(1, _MOST_LANES // threads)
         executed = 0

@@ -31,10 +31,10 @@ def kernel(body):
 """
 
 
-def run(body, a, b, blocks=1, threads=32, shift=0):
+def run(body, a, b, blocks=1, threads=32):
     machine = Machine(read(kernel(body)))
     first, second = machine.memory.place(a), machine.memory.place(b)
-    machine.launch("k", blocks, threads, [first + shift, second])
+    machine.launch("k", blocks, threads, [(first, a.nbytes), (second, b.nbytes)])
     return machine.memory.array(second, b)
 
 
@@ -218,7 +218,7 @@ def test_functions_are_called():
     machine = Machine(read(text))
     a = np.arange(32, dtype=np.float32)
     first, second = machine.memory.place(a), machine.memory.place(0 * a)
-    machine.launch("k", 1, 32, [first, second])
+    machine.launch("k", 1, 32, [(first, a.nbytes), (second, a.nbytes)])
     np.testing.assert_array_equal(machine.memory.array(second, a), 2 * a)
 
 
