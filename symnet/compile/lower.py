@@ -32,6 +32,7 @@ from symnet.compile.shared import SharedVariable
 from symnet.compile.specialise import (
     Check,
     Computed,
+    Length,
     Sizes,
     SlotLeaf,
     describe_operands,
@@ -330,11 +331,25 @@ class Lowering:
 
             name = f"n{len(self.program.slots)}"
             self.program.slots[name] = Slot(
-                name, size, np.iinfo(np.int64).max, None, frozenset(leaves_of(size, self.program.slots))
+                name, size, self._most(size), None, frozenset(leaves_of(size, self.program.slots))
             )
             self._slot_names[size] = name
         self._find_slot(name)
         return name
+
+    def _most(self, size: Size) -> int:
+        """The largest value that a size may have."""
+        limits = np.iinfo(np.int64)
+
+        def leaf(found: Any) -> tuple[int, int]:
+            if isinstance(found, SlotLeaf):
+                slot = self.program.slots[found.name]
+                # What a slot with a key is above its capacity is refused; it is a length or a count.
+                return (0 if slot.key is not None else limits.min), slot.capacity
+            is_length = isinstance(found, Length) or (isinstance(found, Computed) and found.count)
+            return (0 if is_length else limits.min), limits.max
+
+        return dims.interval(size, leaf)[1]
 
     def _find_slot(self, name: str) -> None:
         if name in self._found_slots:

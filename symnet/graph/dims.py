@@ -158,6 +158,61 @@ def evaluate(size: Dimension, leaf: Callable[[Any], int]) -> int:
     return int(FUNCTIONS[size.function](*(evaluate(a, leaf) for a in size.arguments)))
 
 
+#: What 64 bits with a sign can say.
+_LEAST, _MOST = -(1 << 63), (1 << 63) - 1
+_COMPARISONS = frozenset("eq ne lt le gt ge".split())
+
+
+def interval(size: Dimension, leaf: Callable[[Any], tuple[int, int]]) -> tuple[int, int]:
+    """The least and the greatest value that a size may have, given those of each leaf; or wider.
+
+    >>> interval(apply("minimum", Size("leaf", "n"), 7), lambda leaf: (0, 1 << 40))
+    (0, 7)
+    """
+    if isinstance(size, int):
+        return size, size
+    if isinstance(size, Unknown):
+        return _LEAST, _MOST
+    if size.function == "leaf":
+        return leaf(size.arguments[0])
+    least, most = _interval_of(size.function, [interval(each, leaf) for each in size.arguments])
+    # What overflows may be anything.
+    return (least, most) if least >= _LEAST and most <= _MOST else (_LEAST, _MOST)
+
+
+def _interval_of(function: str, parts: list[tuple[int, int]]) -> tuple[int, int]:
+    if function in _COMPARISONS:
+        return 0, 1
+    if function == "select":
+        return min(parts[1][0], parts[2][0]), max(parts[1][1], parts[2][1])
+    (low, high), *rest = parts
+    if function == "abs":
+        return 0 if low <= 0 <= high else min(abs(low), abs(high)), max(abs(low), abs(high))
+    if function in ("neg", "identity"):
+        return (-high, -low) if function == "neg" else (low, high)
+    if not rest:
+        wrapped = FUNCTIONS[function]
+        if wrapped(low) == low and wrapped(high) == high:
+            return low, high
+        bits = int(function.lstrip("uint"))
+        return (0, (1 << bits) - 1) if function.startswith("u") else (-(1 << bits - 1), (1 << bits - 1) - 1)
+    ((first, last),) = rest
+    if function == "sub":
+        return low - last, high - first
+    if function in ("add", "minimum", "maximum"):
+        combine = FUNCTIONS[function]
+        return combine(low, first), combine(high, last)
+    if function in ("mul", "floordiv") and (function == "mul" or first > 0):
+        combine = FUNCTIONS[function]
+        corners = [combine(a, b) for a in (low, high) for b in (first, last)]
+        return min(corners), max(corners)
+    if function == "mod" and first >= 0:
+        return 0, max(0, last - 1)
+    # A quotient is no larger than what is divided, a remainder than what it is divided by.
+    largest = max(map(abs, (low, high) if function == "floordiv" else (first, last)))
+    return -largest, largest
+
+
 def leaves(size: Dimension) -> set[Any]:
     """What the leaves of a size stand for."""
     if not isinstance(size, Size):

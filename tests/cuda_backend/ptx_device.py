@@ -1,8 +1,8 @@
 """A device that runs PTX in NumPy: takes what a GPU's driver takes, with a GPU's threads, warps and grids.
 
 `install()` makes it the device of the process, which must not simulate kernels: what functions on "cuda" run
-then is the code that a GPU would get. Slow, so for small sizes; and strict (`ptx_machine`), also about graphs:
-two nodes that need not wait for each other may not touch the same word, one of them writing.
+then is the code that a GPU would get. Slow, so for small sizes; and strict (`ptx_machine`), also about
+graphs: two nodes that need not wait for each other may not touch the same word, one of them writing.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class PtxFunction:
 
 
 class PtxGraph:
-    """Nodes in an order that their dependencies allow: not the one they are given in, where there are others."""
+    """Nodes in an order that their dependencies allow: not the one given, where there are others."""
 
     def __init__(self, nodes: Sequence[Node], device: PtxDevice) -> None:
         self.nodes, self.device = list(nodes), device
@@ -86,8 +86,8 @@ class PtxGraph:
                 for mine, its in ((writes, written_there), (writes, read_there), (reads, written_there)):
                     if np.intersect1d(mine, its, assume_unique=True).size:
                         raise ptx_machine.DeviceError(
-                            f"{_named(node)} and {_named(self.nodes[other])} touch the same memory, and neither "
-                            f"waits for the other"
+                            f"{_named(node)} and {_named(self.nodes[other])} touch the same memory, and "
+                            "neither waits for the other"
                         )
 
     def _run(self, node: Node) -> tuple[np.ndarray, np.ndarray]:

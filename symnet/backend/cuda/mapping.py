@@ -16,6 +16,8 @@ from symnet.compile.nest import INDEX, Call, Expression, For, Let, Literal, Load
 
 #: Item numbers up to here are decoded in 32 bits.
 MOST_SHORT = 2**31 - 1
+#: A capacity above it is that of a size of which nothing is known.
+_MOST_KNOWN = 2**48
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,8 @@ def most(extent: Expression, capacities: Mapping[str, int]) -> int | None:
         case Literal(value=value):
             return int(value)
         case Name(name=name):
-            return capacities.get(name)
+            found = capacities.get(name)
+            return None if found is None or found > _MOST_KNOWN else found
         case Call(function=function, arguments=(left, right)):
             a, b = most(left, capacities), most(right, capacities)
             known = [each for each in (a, b) if each is not None]
