@@ -19,9 +19,11 @@ def check(sample, **settings):
     assert function.report["device"] == "cuda"
     for place, (mine, its, variable) in enumerate(zip(found, wanted, case.outputs, strict=True)):
         what = "value" if place < len(case.values) else "derivative"
-        widest = sample.ulps
+        # Threads add in another order than NumPy, and of second order what is added nearly cancels.
+        once = len(case.values) + len(case.wrt)
+        widest = sample.ulps if place < once else 4 * sample.ulps
         if mine.dtype == "float64" and any(x.dtype == "float32" for x in case.arrays):
-            widest = max(widest, 2.0**29 * sample.ulps)
+            widest = max(widest, 2.0**29 * widest)
         assert_agree(mine, its, widest, f"{what} {place}: {variable}")
     return function
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from symnet.backend.cuda.body import BLOCK, OWN, STATE, THREAD
 from symnet.backend.cuda.emit import FLAGS, SKIPPED, SLOTS, STATUS, Work
+from symnet.backend.cuda.print_body import text_name
 from symnet.compile.program import Buffer
 
 #: The name under which every kernel is compiled.
@@ -113,9 +114,10 @@ def _part(work: Work, own: int | None, names: dict[Buffer, str], suffix: str) ->
     if suffix:
         renamed = {name: f"{name}{suffix}" for name in (*_assigned(body.lines), *body.sizes, BLOCK)}
     for parameter, buffer in zip(body.parameters, work.buffers, strict=True):
-        name = names.setdefault(buffer, f"{parameter.name}{suffix}")
-        if name != parameter.name:
-            renamed[parameter.name] = name
+        printed = text_name(parameter.name)
+        name = names.setdefault(buffer, f"{printed}{suffix}")
+        if name != printed:
+            renamed[printed] = name
     if own is not None:
         renamed[OWN] = str(own)
     lines = [

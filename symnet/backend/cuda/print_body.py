@@ -7,6 +7,7 @@ and a failure is a word in `state`.
 
 from __future__ import annotations
 
+import builtins
 import keyword
 from collections.abc import Sequence
 
@@ -19,7 +20,7 @@ from symnet.compile.print_numba import _ATOM, _Printer
 
 #: Functions of integers that `math` has in a kernel.
 _OF_INTEGERS = frozenset("abs maximum minimum sign floordiv mod fmod shift_left shift_right".split())
-_RESERVED = frozenset((*NAMES, BLOCK, THREAD, STATE, OWN, "slots", "range", "item", "lane"))
+_RESERVED = frozenset((*NAMES, BLOCK, THREAD, STATE, OWN, "slots", "item", "lane", *dir(builtins)))
 
 
 def text_name(name: str) -> str:
