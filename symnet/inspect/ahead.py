@@ -40,12 +40,12 @@ def gpu_code(
     arguments, named
         What it would be called with.
     compute
-        The compute capability that the code is for, 8.0 or above.
+        The compute capability that the code is for, 7.5 or above.
 
     Raises
     ------
     ArgumentError
-        For a compute capability below 8.0, or a function with mode="reference".
+        For a compute capability below 7.5, or a function with mode="reference".
     CudaError
         Where the package is missing.
     CompileError

@@ -23,10 +23,12 @@ made = symnet.function(
 before = w.container.version
 codes = symnet.inspect.gpu_code(made, np.ones((6, 7), "float32"), compute=(8, 0))
 ptx = symnet.inspect.ptx(made, x=np.ones((6, 7)).astype("float32"))
+oldest = symnet.inspect.gpu_code(made, np.ones((6, 7), "float32"), compute=(7, 5))
 untouched = w.container.version == before and w.container.transfers is None
 print(json.dumps({
     "codes": [[c.name, c.source, c.ptx, len(c.binary), c.registers, c.threads] for c in codes],
     "ptx": ptx,
+    "oldest": [[c.ptx, len(c.binary), c.spilled_bytes] for c in oldest],
     "untouched": [untouched, made.report["specialisations"]],
 }))
 """
@@ -52,6 +54,12 @@ def test_ptx_is_for_the_capability_that_is_asked_for(found):
     assert found["ptx"] and all(".target sm_90" in text for text in found["ptx"].values())
 
 
+def test_the_oldest_gpus_that_are_promised_get_code(found):
+    assert found["oldest"]
+    for ptx, size, spilled in found["oldest"]:
+        assert ".target sm_75" in ptx and size > 0 and spilled == 0
+
+
 def test_nothing_ran_and_nothing_was_copied(found):
     assert found["untouched"] == [True, 0]
 
@@ -72,8 +80,8 @@ def test_what_can_not_be_compiled_for(monkeypatch):
 
     monkeypatch.setattr(toolkit, "simulated", lambda: False)
     f, x = function()
-    with pytest.raises(ArgumentError, match=r"compute=\(7, 5\): \(8, 0\) or above is expected"):
-        symnet.inspect.ptx(f, x, compute=(7, 5))
+    with pytest.raises(ArgumentError, match=r"compute=\(7, 0\): \(7, 5\) or above is expected"):
+        symnet.inspect.ptx(f, x, compute=(7, 0))
     y = T.fvector("y")
     with pytest.raises(ArgumentError, match="has no kernels"):
         symnet.inspect.ptx(symnet.function([y], y, mode="reference"), x)

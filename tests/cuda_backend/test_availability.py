@@ -79,7 +79,7 @@ MACHINES = {
     "a_hidden_gpu": (Driver(gpus=()), None, {"CUDA_VISIBLE_DEVICES": ""}),
     "no_gpu_by_its_code": (Driver(fails=100), None, {}),
     "a_driver_that_fails": (Driver(fails=803), None, {}),
-    "an_old_gpu": (Driver(gpus=((7, 5),)), None, {}),
+    "an_old_gpu": (Driver(gpus=((7, 0),)), None, {}),
     "a_gpu": (Driver(), None, {}),
 }
 

@@ -18,8 +18,8 @@ from symnet.errors import CudaError
 PACKAGE = "numba-cuda"
 #: The least version of CUDA that a driver must be for, as `cuDriverGetVersion` tells it; the first such one.
 LEAST_VERSION, LEAST_DRIVER = 13000, "580"
-#: The least compute capability.
-LEAST_COMPUTE = (8, 0)
+#: The least compute capability that CUDA 13 makes code for.
+LEAST_COMPUTE = (7, 5)
 _NO_GPU = 100
 #: The driver's numbers of what it tells of a GPU; its clocks are in kHz.
 _CLOCK, _MULTIPROCESSORS, _MEMORY_CLOCK, _BUS, _MAJOR, _MINOR = 13, 16, 36, 37, 75, 76

@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from symnet.backend.cuda.availability import LEAST_COMPUTE
 from symnet.backend.cuda.device import Array, Code, Copy, Launch, Node
 from symnet.backend.cuda.machine import Machine
 from symnet.errors import CudaError
 
 _INSTALL = "pip install symnet[cuda] installs it"
-#: The least compute capability that today's compilers make code for.
-_LEAST_COMPUTE = (7, 5)
 #: What to do about what the driver says, by its name of it.
 _HINTS = {
     "CUDA_ERROR_NO_DEVICE": "nvidia-smi lists the GPUs; CUDA_VISIBLE_DEVICES may hide them",
@@ -190,10 +189,10 @@ class DriverDevice:
             return int(self.call("what the GPU is like", "cuDeviceGetAttribute", kind, handle))
 
         compute = attribute("COMPUTE_CAPABILITY_MAJOR"), attribute("COMPUTE_CAPABILITY_MINOR")
-        if compute < _LEAST_COMPUTE:
+        if compute < LEAST_COMPUTE:
             raise CudaError(
                 f"{self.name} has compute capability {compute[0]}.{compute[1]}; code is made for "
-                f"{_LEAST_COMPUTE[0]}.{_LEAST_COMPUTE[1]} and above"
+                f"{LEAST_COMPUTE[0]}.{LEAST_COMPUTE[1]} and above"
             )
         self.machine = Machine(compute, attribute("MULTIPROCESSOR_COUNT"))
         self.context = self.call(f"{self.name}'s context", "cuDevicePrimaryCtxRetain", handle)

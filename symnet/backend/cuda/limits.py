@@ -13,7 +13,7 @@ from symnet.backend.cuda.availability import Gpu, availability
 
 #: Multiply-adds that a multiprocessor begins in each cycle, of float32 and of float64, by compute capability
 #: (CUDA C++ Programming Guide, "Arithmetic Instructions"); others are taken to be as the last.
-_UNITS = {(8, 0): (64, 32), (9, 0): (128, 64), (10, 0): (128, 64)}
+_UNITS = {(7, 5): (64, 2), (8, 0): (64, 32), (9, 0): (128, 64), (10, 0): (128, 64)}
 _OTHER_UNITS = (128, 2)
 
 
