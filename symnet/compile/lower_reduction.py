@@ -235,6 +235,8 @@ def _part_for_blocks(operand: _Operand, rows: int, results: int) -> _Part | None
     total = operand.extents[group]
     length = dims.ceil_divide(total, count)
     if isinstance(total, int) and isinstance(length, int):
+        # Parts that begin at whole cache lines are read by the widest accesses.
+        length = -(-length // 64) * 64 if length >= 256 else length
         count = -(-total // length)
     return _Part(group, total, length, count)
 

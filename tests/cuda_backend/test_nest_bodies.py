@@ -223,3 +223,43 @@ def test_four_draws_share_a_block():
     # The rounds of the generator stand once in what four draws do together, and once in what is left over.
     assert lines_of(draws(256, "uniform_float32")).count("range(10)") == 1
     assert lines_of(draws(258, "uniform_float32")).count("range(10)") == 2
+
+
+def test_places_that_go_by_items_are_their_numbers():
+    strides = {"x": (40, 8, 1), "b": (0, 8, 1), "out": (40, 8, 1)}
+    lines = lines_of(mapped("float32", (3, 5, 8), strides, lambda x, b: nest.call("add", x, b)))
+    assert "x[item]" in lines and "out[item]" in lines and "b[i1 * 8 + i2]" in lines
+    lines = lines_of(mapped("float32", (10, 5, 8), strides, lambda x, b: nest.call("add", x, b)))
+    assert "load4(x, flat)" in lines and "store4(out, flat, " in lines
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7), (10, 5, 8), (9, 5, 7)])
+def test_three_axes(shape):
+    strides = {"x": (shape[1] * shape[2], shape[2], 1), "b": (0, shape[2], 1)}
+    strides["out"] = strides["x"]
+    kernel = mapped("float32", shape, strides, lambda x, b: nest.call("add", x, b))
+    generator = np.random.default_rng(1)
+    x, b = generator.random(shape, np.float32), generator.random(shape[1:], np.float32)
+    out = np.zeros(shape, np.float32)
+    by_simulator([kernel])["mapped"](x, b, out)
+    np.testing.assert_array_equal(out, x + b)
+
+
+def draws_by_fours(count: int) -> Nest:
+    """out[4 i + word] for four words, which share a block of the generator."""
+    numbers = [Literal("uint64", value) for value in (12345678901, 7, 3)]
+    stores = []
+    for word in range(4):
+        four = nest.cast(nest.multiply(index("i"), 4), "uint64")
+        element = nest.call("bitwise_or", four, Literal("uint64", word))
+        value = library.call("uniform_float32", *numbers, element)
+        stores.append(Store("out", nest.add(nest.multiply(index("i"), 4), word), value))
+    loop = For("i", Literal(INDEX, count), tuple(stores), parallel=True)
+    return Nest("draws", (BufferParameter("out", "float32", True),), (), (loop,))
+
+
+def test_draws_that_are_written_by_fours_share_a_block():
+    assert lines_of(draws_by_fours(20)).count("range(10)") == 1
+    out = np.zeros(80, np.float32)
+    by_simulator([draws_by_fours(20)])["draws"](out)
+    np.testing.assert_array_equal(out, philox.uniform((12345678901, 7, 3), 80, "float32"))

@@ -221,6 +221,10 @@ class LockstepPrinter(BodyPrinter):
 
     # --- expressions ---------------------------------------------------------------------------
 
+    def item_name(self) -> str:
+        """The name of the item's number, in the lane that is printed."""
+        return self.items[self.lane if self.lane is not None and len(self.items) > 1 else 0]
+
     def _expression(self, expression: Expression) -> tuple[str, int]:
         if self.together:
             if isinstance(expression, Load) and expression in self.loaded and self.lane is not None:

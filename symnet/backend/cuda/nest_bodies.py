@@ -133,6 +133,7 @@ class _Items:
         outer = dict(printer.names)
         for loop, text in zip(self.grid.loops, self._decoded(item), strict=True):
             printer.line(f"{printer.bind_loop(loop.name, INDEX)} = {text}")
+        printer.count_items(self.grid.loops, self.grid.body, item)
         printer.block(self.grid.body)
         printer.names = outer
         printer.indent -= 1
@@ -177,6 +178,12 @@ class _Items:
         for lane in range(1, LANES):
             # The first is a multiple of four.
             printer.line(f"{names[lane]} = {names[0]} | {lane}")
+        if len(loops) > 1:
+            flat = tuple(printer.fresh("flat", INDEX) for _ in range(LANES))
+            printer.line(f"{flat[0]} = item * {LANES}")
+            for lane in range(1, LANES):
+                printer.line(f"{flat[lane]} = {flat[0]} | {lane}")
+            printer.count_items(loops, self.grid.body, *flat)
         with printer.lockstep(self.grid.body, {inner.name: names}, inner.name):
             printer.statements(self.grid.body)
         printer.names = outer
@@ -201,6 +208,7 @@ class _Items:
         printer.line(f"if {first} + {(LANES - 1) * threads} < {end}:")
         printer.indent += 1
         outer = dict(printer.names)
+        numbers: list[str] = []
         lanes: dict[str, list[str]] = {loop.name: [] for loop in self.grid.loops}
         for lane in range(LANES):
             item = printer.fresh("item", INDEX)
@@ -209,6 +217,8 @@ class _Items:
                 name = printer.fresh(loop.name, INDEX)
                 printer.line(f"{name} = {text}")
                 lanes[loop.name].append(name)
+            numbers.append(item)
+        printer.count_items(self.grid.loops, self.grid.body, *numbers)
         with printer.lockstep(self.grid.body, {name: tuple(each) for name, each in lanes.items()}, None):
             printer.statements(self.grid.body)
         printer.names = outer
@@ -220,6 +230,7 @@ class _Items:
         printer.indent += 1
         for loop, text in zip(self.grid.loops, self._decoded(item), strict=True):
             printer.line(f"{printer.bind_loop(loop.name, INDEX)} = {text}")
+        printer.count_items(self.grid.loops, self.grid.body, item)
         printer.block(self.grid.body)
         printer.indent -= 2
         printer.names = outer

@@ -11,12 +11,13 @@ import builtins
 import keyword
 from collections.abc import Sequence
 
+from symnet.backend.cuda.accesses import affine
 from symnet.backend.cuda.body import BLOCK, OWN, STATE, THREAD
 from symnet.backend.cuda.toolkit import NAMES
 from symnet.backend.cuda.written_out import OF_THE_DEVICE, call_written_out
 from symnet.compile import library, nest
-from symnet.compile.nest import INDEX, Cast, Expression, Literal, Statement
-from symnet.compile.print_numba import _ATOM, _Printer
+from symnet.compile.nest import INDEX, Call, Cast, Expression, Literal, Statement
+from symnet.compile.print_numba import _ATOM, _PRODUCT, _SUM, _Printer
 
 #: Functions of integers that `math` has in a kernel.
 _OF_INTEGERS = frozenset("abs maximum minimum sign floordiv mod fmod shift_left shift_right".split())
@@ -43,6 +44,9 @@ class BodyPrinter(_Printer):
     ) -> None:
         super().__init__()
         self.ordered = ordered
+        #: Of loops in order, the factor of each in the number of an item; that number's names in the text.
+        self.rows: dict[str, int] = {}
+        self.items: tuple[str, ...] = ()
         self.used_buffers: dict[str, None] = {}
         self.used_sizes: dict[str, None] = {}
         self.sizes = frozenset(sizes)
@@ -138,6 +142,10 @@ class BodyPrinter(_Printer):
     # --- expressions ---------------------------------------------------------------------------
 
     def _expression(self, expression: Expression) -> tuple[str, int]:
+        if isinstance(expression, Call) and expression.dtype == INDEX and self.rows:
+            by_rows = self._by_rows(expression)
+            if by_rows is not None:
+                return by_rows
         match expression:
             case Cast(dtype=dtype, value=value) if value.dtype in nest.FLOATS and dtype in nest.INTEGERS:
                 # A narrow integer is the low part of a wider one, as on the CPU.
@@ -147,6 +155,40 @@ class BodyPrinter(_Printer):
                 text = f"np.{through}({self.text(value)})"
                 return (text if through == dtype else f"np.{dtype}({text})"), _ATOM
         return super()._expression(expression)
+
+    def _by_rows(self, expression: Expression) -> tuple[str, int] | None:
+        """A place that goes by the number of the item alone, by that number."""
+        found = affine(expression, {})
+        *_, (last, _) = self.rows.items()
+        if found is None or len(self.rows) < 2 or not found.factor(last):
+            return None
+        times = found.factor(last)
+        if found.factors != {name: times * factor for name, factor in self.rows.items()}:
+            return None
+        item = self.item_name()
+        text = item if times == 1 else f"{item} * {times}"
+        if found.constant:
+            return f"{text} + {found.constant}", _SUM
+        return text, _ATOM if times == 1 else _PRODUCT
+
+    def item_name(self) -> str:
+        """The name of the item's number."""
+        return self.items[0]
+
+    def count_items(self, loops: Sequence[nest.For], body: Sequence[Statement], *items: str) -> None:
+        """From now on places that go by the item's number are printed by its name in `items`."""
+        self.rows, self.items = {}, items
+        inner = {each.name for each in nest.walk_statements(tuple(body)) if isinstance(each, nest.For)}
+        if inner & {loop.name for loop in loops}:
+            return
+        factor = 1
+        rows: dict[str, int] = {}
+        for loop in reversed(loops):
+            rows[loop.name] = factor
+            if not isinstance(loop.extent, Literal) or not loop.extent.value:
+                return
+            factor *= int(loop.extent.value)
+        self.rows = dict(reversed(rows.items()))
 
     def _call(self, function: str, arguments: Sequence[Expression]) -> tuple[str, int]:
         dtype = arguments[0].dtype
@@ -158,6 +200,11 @@ class BodyPrinter(_Printer):
             return self._expression(value)
         if any(argument.dtype != dtype for argument in arguments):
             raise TypeError(f"{function} of {', '.join(argument.dtype for argument in arguments)}")
+        if function == "mul" and dtype == "uint64":
+            match arguments:
+                case (Cast(value=short), Literal(value=number)) if short.dtype == "uint32" and number < 2**32:
+                    # One instruction, where the compiler would multiply 64 bits by 64.
+                    return f"math.mul_wide({self.text(short)}, np.uint32({number}))", _ATOM
         if direct or function in ("bits_of", "from_bits"):
             return self._apply(f"math.{function}", arguments), _ATOM
         return super()._call(function, arguments)

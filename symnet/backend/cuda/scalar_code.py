@@ -161,6 +161,12 @@ def _bitcast(builder: Any, dtype: str, values: Sequence[Any]) -> Any:
     return builder.bitcast(values[0], to[dtype])
 
 
+def _mul_wide(builder: Any, dtype: str, values: Sequence[Any]) -> Any:
+    """Two numbers of 32 bits give one of 64."""
+    kind = ir.FunctionType(ir.IntType(64), [_INT32, _INT32])
+    return builder.call(ir.InlineAsm(kind, "mul.wide.u32 $0, $1, $2;", "=l,r,r"), values)
+
+
 #: By name: how many arguments it takes, and what makes its value.
 FUNCTIONS: dict[str, tuple[int, Make]] = {
     **{name: (3 if name in _THREE else 2 if name in _TWO else 1, _device(name)) for name in _DEVICE},
@@ -174,6 +180,7 @@ FUNCTIONS: dict[str, tuple[int, Make]] = {
     "isnan": (1, _is_nan),
     "isinf": (1, _is_infinite),
     "bits_of": (1, _bitcast),
+    "mul_wide": (2, _mul_wide),
     "from_bits": (1, _bitcast),
 }
 
@@ -183,6 +190,8 @@ def _result(name: str, kind: Any) -> Any:
 
     if name in nest.TO_BOOL:
         return types.boolean
+    if name == "mul_wide":
+        return types.uint64
     if name == "bits_of":
         return getattr(types, nest.BITS_OF[str(kind)])
     if name == "from_bits":

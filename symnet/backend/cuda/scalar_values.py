@@ -167,6 +167,7 @@ MATH: Any = SimpleNamespace(
     gamma=_by_scalars(_gamma),
     lgamma=_by_scalars(_lgamma),
     bits_of=_bits_of,
+    mul_wide=lambda a, b: np.uint64(int(a) * int(b)),
     from_bits=_from_bits,
     floordiv=_floordiv,
     mod=_mod,

@@ -236,6 +236,7 @@ class _Shared:
                 printer.line(f"item = min(item, np.int64({end} - 1))")
         for loop, text in zip(self.grid.loops, decoded(printer, self.grid.loops, "item", items), strict=True):
             printer.line(f"{printer.bind_loop(loop.name, INDEX)} = {text}")
+        printer.count_items(self.grid.loops, self.grid.body, "item")
         self._sequence(self.grid.body, True)
         return -(-items // self.row)
 
@@ -322,6 +323,14 @@ class _Shared:
             first = printer.typed_literal(_identity(function, dtype))
             printer.line(f"{' = '.join(printed)} = {first}")
             partial[name] = printed
+        # Of a few rounds each warp makes the whole sum for itself, and waits for nobody.
+        lanes, lane = self.lanes, self.lane
+        if (
+            not self.across
+            and lanes > self.machine.warp
+            and _length(loop, self.capacities) <= 4 * self.machine.warp
+        ):
+            self.lanes, self.lane = self.machine.warp, f"({THREAD} & {self.machine.warp - 1})"
         self._rounds(loop, partial)
         for name, (function, dtype) in totals.items():
             parts = list(partial[name])
@@ -330,6 +339,7 @@ class _Shared:
             self._combine_lanes(function, dtype, parts[0])
             known = printer.names[name]
             printer.line(f"{known} = {self._combined(function, dtype, known, parts[0])}")
+        self.lanes, self.lane = lanes, lane
 
     def _rounds(self, loop: For, partial: Mapping[str, tuple[str, ...]]) -> None:
         """The rounds of a loop, and of loops that are its body, by lanes."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from symnet.backend.cuda.simplify import simplified
 from symnet.compile import library, nest
 from symnet.compile.nest import Call, Cast, Expression, For, Literal, Load, Name, Select, Statement
 
@@ -23,34 +24,57 @@ OF_THE_DEVICE = frozenset(
 def written_out(kernel: nest.Nest) -> nest.Nest:
     """The nest with the statements of each library function before the statement that calls it."""
     taken = {*kernel.sizes, *(buffer.name for buffer in kernel.buffers)}
+    changing: set[str] = set()
     for statement in nest.walk_statements(kernel.body):
         if isinstance(statement, nest.Let | nest.Declare | For):
+            if statement.name in taken or isinstance(statement, nest.Declare):
+                changing.add(statement.name)
             taken.add(statement.name)
-    return dataclasses.replace(kernel, body=_Writer(taken).block(kernel.body))
+    return dataclasses.replace(kernel, body=_Writer(taken, changing).block(kernel.body))
 
 
 def call_written_out(
     function: library.Function, arguments: Sequence[Expression], taken: set[str]
 ) -> tuple[tuple[Statement, ...], Expression]:
     """Statements for one call, with names that are not `taken`, and the value after them."""
-    writer = _Writer(set(taken))
+    writer = _Writer(set(taken), set(taken))
     value = writer.call(function, arguments)
     return tuple(writer.before), value
 
 
 class _Writer:
-    def __init__(self, taken: set[str]) -> None:
+    """Writes calls out; what names that keep their values have computed before in an open block is reused."""
+
+    def __init__(self, taken: set[str], changing: set[str]) -> None:
         self.taken = taken
+        #: Names with several values: declared, or bound in several places.
+        self.changing = changing
         self.numbers: dict[str, int] = {}
         self.before: list[Statement] = []
+        #: Names bound to values, and the statements of functions by what they need of the arguments.
+        self.values: dict[str, Expression] = {}
+        self.bound: dict[Expression, Name] = {}
+        self.calls: dict[tuple[str, tuple[Expression, ...]], dict[str, Expression]] = {}
 
     def block(self, body: Sequence[Statement]) -> tuple[Statement, ...]:
+        """The statements of a block, of which nothing is known outside."""
+        known = self.values, self.bound, self.calls
+        self.values, self.bound, self.calls = dict(known[0]), dict(known[1]), dict(known[2])
+        made = self._statements(body)
+        self.values, self.bound, self.calls = known
+        return made
+
+    def _statements(self, body: Sequence[Statement]) -> tuple[Statement, ...]:
         made: list[Statement] = []
         for statement in body:
             outer, self.before = self.before, []
             changed = self._statement(statement)
             made += [*self.before, changed]
             self.before = outer
+            if isinstance(changed, nest.Let) and changed.name not in self.changing:
+                self.values[changed.name] = changed.value
+            elif isinstance(changed, nest.Declare):
+                self.changing.add(changed.name)
         return tuple(made)
 
     def _statement(self, statement: Statement) -> Statement:
@@ -75,16 +99,16 @@ class _Writer:
             case Load(index=index):
                 return dataclasses.replace(expression, index=self._expression(index))
             case Cast(value=value):
-                return dataclasses.replace(expression, value=self._expression(value))
+                return simplified(dataclasses.replace(expression, value=self._expression(value)), self.values)
             case Select(condition=condition, then=then, otherwise=otherwise):
                 parts = [self._expression(each) for each in (condition, then, otherwise)]
-                return Select(expression.dtype, *parts)
+                return simplified(Select(expression.dtype, *parts), self.values)
             case Call(function=function, arguments=arguments):
                 given = tuple(self._expression(argument) for argument in arguments)
                 dtype = arguments[0].dtype
                 made = library.find(function, dtype)
                 if made is None or (dtype in nest.FLOATS and function in OF_THE_DEVICE):
-                    return dataclasses.replace(expression, arguments=given)
+                    return simplified(dataclasses.replace(expression, arguments=given), self.values)
                 return self.call(made, given)
         return expression
 
@@ -93,15 +117,49 @@ class _Writer:
         changed = {each.name for each in nest.walk_statements(function.body) if isinstance(each, nest.Assign)}
         names: dict[str, Expression] = {}
         for (name, dtype), argument in zip(function.parameters, arguments, strict=True):
-            if name in changed or not isinstance(argument, Literal | Name):
-                kind = nest.Declare if name in changed else nest.Let
+            if name in changed:
                 printed = self._fresh(name)
-                self.before.append(kind(printed, argument))
-                argument = Name(dtype, printed)
-            names[name] = argument
-        renamed = _Renamer(names, self._fresh).block(function.body)
-        self.before += self.block(renamed)
+                self.before.append(nest.Declare(printed, argument))
+                names[name] = Name(dtype, printed)
+            else:
+                names[name] = self._named(name, argument)
+        needed = {
+            each
+            for statement in nest.walk_statements(function.body)
+            for expression in nest.expressions_of(statement)
+            for each in _names_in(expression)
+        }
+        key = function.name, tuple(argument for name, argument in names.items() if name in needed)
+        keeps = not changed & {name for name, _ in function.parameters} and all(map(self._keeps, key[1]))
+        if keeps and key in self.calls:
+            names = {**self.calls[key], **names}
+        else:
+            renamed = _Renamer(names, self._fresh).block(function.body)
+            self.before += self._statements(renamed)
+            if keeps:
+                self.calls[key] = names
         return self._expression(_renamed(function.result, names))
+
+    def _named(self, stem: str, argument: Expression) -> Expression:
+        """A name, or a number, for an argument."""
+        if isinstance(argument, Literal | Name):
+            return argument
+        known = self.bound.get(argument)
+        if known is not None:
+            return known
+        name = Name(argument.dtype, self._fresh(stem))
+        self.before.append(nest.Let(name.name, argument))
+        self.values[name.name] = argument
+        if self._keeps(argument):
+            self.bound[argument] = name
+        return name
+
+    def _keeps(self, expression: Expression) -> bool:
+        """Whether an expression has one value in all of a block."""
+        return not any(
+            isinstance(each, Load) or (isinstance(each, Name) and each.name in self.changing)
+            for each in nest.walk_expression(expression)
+        )
 
     def _fresh(self, stem: str) -> str:
         while True:
@@ -111,6 +169,10 @@ class _Writer:
             if name not in self.taken:
                 self.taken.add(name)
                 return name
+
+
+def _names_in(expression: Expression) -> set[str]:
+    return {each.name for each in nest.walk_expression(expression) if isinstance(each, Name)}
 
 
 def _renamed(expression: Expression, names: dict[str, Expression]) -> Expression:
