@@ -3,6 +3,8 @@ buffers lie, and at the kernels' text."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,8 @@ from symnet.backend.cuda.machine import SIMULATOR
 from symnet.backend.cuda.order import (
     LAUNCH,
     MOST_POINTERS,
+    MOST_WAVES,
+    RESIDENT_BLOCKS,
     Group,
     Ordered,
     dependencies,
@@ -205,6 +209,16 @@ def test_blocks_have_room_for_their_shared_memory():
         sketch.add("X", name, lines=tile)
     assert shared_bytes(sketch.emitted.works[0].body) == 64 * 96 * 4
     assert sketch.groups() == [[0, 1], [2]]
+
+
+def test_works_that_fill_the_device_have_kernels_of_their_own():
+    sketch = Sketch()
+    for name in "abc":
+        sketch.add("X", name)
+    whole = SIMULATOR.multiprocessors * RESIDENT_BLOCKS * MOST_WAVES
+    for work, blocks in zip(sketch.emitted.works, (whole, whole + 1, 1), strict=True):
+        work.body = replace(work.body, blocks=blocks)
+    assert sorted(sketch.groups()) == [[0, 2], [1]]
 
 
 def test_a_kernel_has_room_for_its_parameters():

@@ -26,6 +26,8 @@ from symnet.compile.program import Buffer, HostStep, Program
 RESIDENT_BLOCKS = 4
 #: Statements of a thread that take about as long as starting a kernel.
 LAUNCH = 500
+#: Waves of blocks above which a body has a kernel to itself.
+MOST_WAVES = 4
 #: Pointers that a kernel is given at most: half of the 4 KiB that its parameters may take.
 MOST_POINTERS = 256
 #: Iterations that a loop is taken to have whose extent is not written as a number.
@@ -202,6 +204,13 @@ def _latest(works: Sequence[Work], waits: Sequence[set[int]]) -> dict[int, int]:
 
 
 def _fits(group: Group, work: Work, machine: Machine) -> bool:
+    """Whether a work may share a kernel with others.
+
+    One that keeps the device busy for several waves of blocks does not: it would have to do with the
+    registers and the shared memory that the others leave it, and a launch costs nothing beside it.
+    """
+    if any(_waves(each.body, machine) > MOST_WAVES for each in (*group.works, work)):
+        return False
     pointers = set(group.buffers) | set(work.buffers)
     shared = sum(shared_bytes(each.body) for each in group.works) + shared_bytes(work.body)
     return len(pointers) <= MOST_POINTERS and shared <= machine.shared_bytes
@@ -212,8 +221,12 @@ def _fits(group: Group, work: Work, machine: Machine) -> bool:
 
 def duration(body: Body, machine: Machine) -> int:
     """About how many statements a body's threads run in turn, loops and waves of blocks counted."""
-    waves = -(-body.blocks // (machine.multiprocessors * RESIDENT_BLOCKS))
-    return waves * _counts(body.lines)[0]
+    return _waves(body, machine) * _counts(body.lines)[0]
+
+
+def _waves(body: Body, machine: Machine) -> int:
+    """How often a body's blocks fill the device."""
+    return -(-body.blocks // (machine.multiprocessors * RESIDENT_BLOCKS))
 
 
 def shared_bytes(body: Body) -> int:

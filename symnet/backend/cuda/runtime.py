@@ -17,9 +17,10 @@ from symnet.backend.cuda import toolkit
 from symnet.backend.cuda.device import Code, Device
 from symnet.backend.cuda.emit import Emitted, Printer, Work, emit
 from symnet.backend.cuda.kernel_text import NAME, Text, assemble, assemble_serial
-from symnet.backend.cuda.linker import Linked, link_for
+from symnet.backend.cuda.linker import Linked
 from symnet.backend.cuda.machine import Machine
 from symnet.backend.cuda.order import Group, Ordered, order
+from symnet.backend.cuda.workers import Job, compile_all
 from symnet.compile import cache
 from symnet.compile.program import Buffer, KernelCall, Program, Table, table_of
 from symnet.config import config
@@ -142,37 +143,43 @@ def compiled(texts: Sequence[Text], names: Sequence[str], machine: Machine) -> C
             for text, name in zip(texts, names, strict=True)
         ]
         return Compiled(codes, "simulated", time.perf_counter() - started)
-    codes, missed = [], False
-    for text, name in zip(texts, names, strict=True):
-        key = _key(text, name, machine) if config.cache else None
-        found = None if key is None else cache.load(key)
-        if found is not None:
-            binary, about = found
-            ptx = about["ptx"]
-            linked = Linked(binary, *about["takes"])
-        else:
-            missed = True
-            signature = [*text.dtypes, "int64", "int64"]
-            compiled_as = text.source.replace(NAME, name, 1)
-            ptx = toolkit.compile(compiled_as, name, signature, machine.compute, machine.threads)
-            linked = link_for(ptx, name, machine.compute, machine.threads)
-            takes = [linked.registers, linked.shared_bytes, linked.spilled_bytes]
-            if key is not None:
-                cache.store(key, linked.binary, {"name": name, "ptx": ptx, "takes": takes})
-        codes.append(
-            Code(
-                name,
-                text.readable(name),
-                machine.threads,
-                ptx,
-                linked.binary,
-                linked.registers,
-                linked.shared_bytes,
-                linked.spilled_bytes,
-            )
+    named = list(zip(texts, names, strict=True))
+    keys = [_key(text, name, machine) if config.cache else None for text, name in named]
+    made = [_cached(key) for key in keys]
+    missing = [number for number, found in enumerate(made) if found is None]
+    jobs = [
+        Job(
+            texts[number].source.replace(NAME, names[number], 1),
+            names[number],
+            (*texts[number].dtypes, "int64", "int64"),
+            machine.compute,
+            machine.threads,
         )
-    how = "off" if not config.cache else "miss" if missed else "hit"
+        for number in missing
+    ]
+    for number, (ptx, linked) in zip(missing, compile_all(jobs), strict=True):
+        made[number] = ptx, linked
+        key = keys[number]
+        if key is not None:
+            takes = [linked.registers, linked.shared_bytes, linked.spilled_bytes]
+            cache.store(key, linked.binary, {"name": names[number], "ptx": ptx, "takes": takes})
+    codes = []
+    for (text, name), found in zip(named, made, strict=True):
+        assert found is not None
+        ptx, linked = found
+        takes = [linked.registers, linked.shared_bytes, linked.spilled_bytes]
+        codes.append(Code(name, text.readable(name), machine.threads, ptx, linked.binary, *takes))
+    how = "off" if not config.cache else "miss" if missing else "hit"
     return Compiled(codes, how, time.perf_counter() - started)
+
+
+def _cached(key: str | None) -> tuple[str, Linked] | None:
+    """What the cache has of a kernel: PTX and machine code."""
+    found = None if key is None else cache.load(key)
+    if found is None:
+        return None
+    binary, about = found
+    return about["ptx"], Linked(binary, *about["takes"])
 
 
 def _key(text: Text, name: str, machine: Machine) -> str:

@@ -244,8 +244,11 @@ class Specialisation:
         if self.profiled:
             self._add_times(number, self.device.time(self._nodes[number]))
         else:
-            self._graphs[number].launch()
-            self.device.synchronize()
+            try:
+                self._graphs[number].launch()
+            finally:
+                # After an interrupt, too: what runs writes to the desk, which the next run begins with.
+                self.device.synchronize()
         start, stop = desk.outward if last else desk.known
         self.transfers.count_download(stop - start)
 

@@ -1,0 +1,41 @@
+"""Kernels compiled by processes beside this one."""
+
+from __future__ import annotations
+
+import pytest
+
+from symnet.backend.cuda import workers
+from symnet.backend.cuda.workers import Job, compile_all
+from symnet.errors import CompileError
+
+
+def job(name: str, factor: str) -> Job:
+    source = f"def {name}(a, slots, state):\n    a[cuda.threadIdx.x] *= {factor}\n"
+    return Job(source, name, ("float32", "int64", "int64"), (9, 0), 128)
+
+
+def test_processes_compile_what_this_one_can_not():
+    """Here kernels are simulated; a process that compiles does so, and tells what it refuses."""
+    (ptx, linked), (_, other) = compile_all([job("twice", "2"), job("thrice", "3")], processes=1)
+    assert ".visible .entry twice(" in ptx and ".target sm_90" in ptx
+    assert linked.binary[:4] == b"\x7fELF" and 0 < linked.registers < 64
+    assert linked.binary != other.binary
+    with pytest.raises(CompileError, match="kernel once can't be compiled|can't compile kernel once"):
+        compile_all([job("once", "nothing_of_that_name")], processes=1)
+
+
+def test_a_process_that_ends_is_told(monkeypatch):
+    monkeypatch.setattr(workers.sys, "executable", "/bin/false")
+    with pytest.raises(CompileError, match="the process that compiles kernel twice ended"):
+        compile_all([job("twice", "2")], processes=1)
+
+
+def test_processes_are_started_where_they_pay(monkeypatch):
+    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda process: range(16))
+    short, long = job("short", "1"), job("long", "1 + " * 20_000 + "1")
+    assert workers._processes([short] * 20) == 0
+    assert workers._processes([long]) == 0, "one kernel is compiled as fast here"
+    assert workers._processes([long] * 3) == 3
+    assert workers._processes([long] * 30) == workers._MOST_PROCESSES
+    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda process: range(2))
+    assert workers._processes([long] * 30) == 0
