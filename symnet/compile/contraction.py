@@ -53,7 +53,8 @@ class Epilogue:
 
     `value` is made of the names that `statements` give, of `PRODUCT` (the sum), of `OLD` (what C held),
     and of x0, x1 … (the element of each further array); `dtypes` are those arrays' dtypes. `stores` are
-    values for further arrays, by their numbers; those arrays are of C's dtype, and step as C does.
+    values for further arrays, by their numbers; those arrays are of C's dtype, and step as C does or as
+    parts of larger ones do.
     """
 
     dtypes: tuple[str, ...]

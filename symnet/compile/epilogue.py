@@ -166,9 +166,9 @@ class _Fusion:
         self.lets, stores = self._take_apart(kernel.kernel)
         # The first array that is written takes the contraction's place, others are written beside it.
         self.target = self.product if is_kept else self.buffers[stores[0].buffer]
-        self.target_place = self._place_of(stores[0].index)
+        self.target_place = self.store_place = self._place_of(stores[0].index)
         self.stores = [(self.buffers[each.buffer], each.value) for each in stores]
-        if any(self._place_of(each.index) != self.target_place for each in stores):
+        if any(self._place_of(each.index) != self.store_place for each in stores):
             raise _Refused
         self.product_place: _Walk | None = None
         #: What the contraction reads already when it stores, in the order of its dimensions.
@@ -201,16 +201,16 @@ class _Fusion:
         value = self.sum if self.is_kept else values[0]
         first = 0 if self.is_kept else 1
         for (buffer, _), each in zip(self.stores[first:], values[first:], strict=True):
-            beside.append((len(self.given) + self._array(buffer, self.target_place), each))
-        if self.is_kept and (self.product_place != self.target_place or contraction.accumulate):
+            beside.append((len(self.given) + self._array(buffer, self.store_place), each))
+        if self.product_place is None or self.is_kept and contraction.accumulate:
             raise _Refused
-        if any(buffer in targets and place != self.target_place for buffer, place in self.arrays):
+        if self.is_kept:
+            self.target_place = self.product_place
+        if any(buffer in targets and place != self.store_place for buffer, place in self.arrays):
             raise _Refused
         if not all(
             map(fits_epilogue, (*(each.value for each in statements), value, *(e for _, e in beside)))
         ):
-            raise _Refused
-        if self.product_place is None:
             raise _Refused
         further = (*(buffer for buffer, *_ in self.given), *(buffer for buffer, _ in self.arrays))
         dtypes = tuple(buffer.dtype for buffer in further)

@@ -188,6 +188,8 @@ class Lowering:
         #: Zeros to put around the last two axes of what is stored, and the whole buffers of what has them.
         self.borders: dict[Variable, Border] = {}
         self.bordered: dict[Variable, View] = {}
+        #: Those of which the zeros are stored by a kernel of their own.
+        self.zeroed: set[Variable] = set()
         #: Copies of variables with zeros around them, by those.
         self.copies: dict[tuple[Variable, Border], View] = {}
         #: Index arrays that kernels have found to be inside axes of these lengths.
@@ -306,10 +308,11 @@ class Lowering:
         )
         self.bordered[variable] = whole
         if not fills_border:
+            from symnet.compile.lower_elementwise import write_zeros
+
+            self.zeroed.add(variable)
             builder = self.builder()
-            flat = View(whole.buffer, 0, (1,), ())
-            with builder.loop(dims.multiply(*whole.shape), parallel=True, vector=True) as place:
-                builder.store(flat, [place], nest.cast(Literal("int64", 0), variable.dtype))
+            write_zeros(builder, whole, border, (height, width))
             self.add_kernel(builder, [variable.owner] if variable.owner else [], "zeros")
         strides = whole.strides
         first = dims.add(dims.multiply(top, strides[-2]), dims.multiply(left, strides[-1]))
@@ -468,10 +471,11 @@ class Lowering:
 
     def materialise(self, variable: Variable) -> None:
         """A kernel that writes a variable's entries, computed on the way, to a buffer of its own."""
-        from symnet.compile.lower_elementwise import write_entries
+        from symnet.compile.lower_elementwise import follows_product, write_entries
 
         write = None if variable.owner is None else find(WRITERS, variable.owner.op)
-        destination = self.allocate(variable, fills_border=write is None)
+        fills_border = variable in self.borders and write is None and not follows_product(self, variable)
+        destination = self.allocate(variable, fills_border)
         if write is None or not write(self, variable.owner, destination):
             write_entries(self, variable, destination)
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from symnet.compile import nest
 from symnet.compile.builder import NestBuilder
 from symnet.compile.fusion import demands
 from symnet.compile.lower import POINTWISE_RULES, Border, Lowering, find, pointwise_rule
-from symnet.compile.nest import INDEX, Expression, Literal
-from symnet.compile.program import View
+from symnet.compile.nest import INDEX, Expression, Literal, Select
+from symnet.compile.program import ContractionCall, View
 from symnet.compile.scalar import parse_scalar
 from symnet.graph import dims
 from symnet.graph.dims import Dimension
@@ -263,7 +263,7 @@ def write_entries(lowering: Lowering, variable: Variable, destination: View) -> 
         del lowering.views[variable]
     try:
         tree = StridedTree(lowering, variable)
-        if own_view is destination and variable in lowering.bordered:
+        if own_view is destination and variable in lowering.bordered and variable not in lowering.zeroed:
             write_each(
                 lowering, variable, builder, lambda indices: lowering.value(variable, indices, builder)
             )
@@ -303,8 +303,6 @@ def write_bordered(
     value: Callable[[Sequence[Expression]], Expression],
 ) -> None:
     """Loops over a view that hold entries of a shape with zeros around their last two axes."""
-    dtype = whole.buffer.dtype
-    zero = nest.cast(Literal(INDEX, 0), dtype) if dtype != nest.BOOL else Literal(dtype, False)
     with builder.loops(whole.shape, vector=False) as places:
         indices = list(places)
         conditions = []
@@ -314,10 +312,53 @@ def write_bordered(
                 conditions.append(nest.call("ge", indices[axis], Literal(INDEX, 0)))
             if after != 0:
                 conditions.append(nest.call("lt", indices[axis], builder.size(shape[axis])))
-        total = builder.declare(zero, "entry")
+        total = builder.declare(zero_of(whole.buffer.dtype), "entry")
         with builder.when(all_of(conditions)):
             builder.assign(total, value(indices))
         builder.store(whole, places, total)
+
+
+def write_zeros(builder: NestBuilder, whole: View, border: Border, inner: Sequence[Dimension]) -> None:
+    """Loops that store zeros around the last two axes of a contiguous view, whose inner part is so large."""
+    (top, bottom), (left, right) = border
+    height, width = inner
+    *outer, _, row = whole.shape
+    plane = whole.strides[-3] if outer else dims.multiply(*whole.shape)
+    # In memory: what is before the first row, what is between two rows, what is behind the last.
+    first = dims.add(dims.multiply(top, row), left)
+    gap = dims.add(right, left)
+    between = dims.multiply(dims.subtract(height, 1), gap)
+    count = dims.add(first, between, right, dims.multiply(bottom, row))
+    some = isinstance(height, int) and height > 0
+    flat = replace(whole, strides=(*whole.strides[:-2], 1))
+    with builder.loops([*outer, count if some else plane], vector=False) as (*indices, number):
+        place = number
+        if some:
+            behind = nest.subtract(number, builder.size(first))
+            steps = nest.multiply(nest.call("floordiv", behind, builder.size(gap)), builder.size(row))
+            inside = nest.add(
+                nest.call("mod", behind, builder.size(gap)), builder.size(dims.add(first, width))
+            )
+            last = nest.add(number, builder.size(dims.subtract(plane, count)))
+            is_between = nest.call("lt", number, builder.size(dims.add(first, between)))
+            place = Select(INDEX, is_between, nest.add(inside, steps), last)
+            place = Select(INDEX, nest.call("lt", number, builder.size(first)), number, place)
+        builder.store(flat, [*indices, builder.let(place, "at")], zero_of(whole.buffer.dtype))
+
+
+def zero_of(dtype: str) -> Literal:
+    """The zero of a dtype."""
+    return Literal(dtype, False if dtype == nest.BOOL else 0.0 if dtype in nest.FLOATS else 0)
+
+
+def follows_product(lowering: Lowering, variable: Variable) -> bool:
+    """Whether a variable is made entry by entry of what a contraction has just stored, so that it may do so
+    in its place."""
+    leaves = StridedTree(lowering, variable).leaves or ()
+    buffers = {leaf.view.buffer for leaf in leaves}
+    return any(
+        isinstance(step, ContractionCall) and step.buffers[2] in buffers for step in lowering.program.steps
+    )
 
 
 def all_of(conditions: Sequence[Expression]) -> Expression:

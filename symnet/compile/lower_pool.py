@@ -188,7 +188,14 @@ class Axis:
 class Pool:
     """One pooling op on its way to a nest."""
 
-    def __init__(self, lowering: Lowering, node: Apply, tensor: Shape, pooled: Shape) -> None:
+    def __init__(
+        self,
+        lowering: Lowering,
+        node: Apply,
+        tensor: Shape,
+        pooled: Shape,
+        builder: NestBuilder | None = None,
+    ) -> None:
         op = node.op
         assert isinstance(op, Pooling)
         self.lowering = lowering
@@ -201,7 +208,7 @@ class Pool:
         self.taps = op.ws[0] * op.ws[1]
         self.dtype = node.inputs[0].dtype
         self.zero = first_value("add", self.dtype)
-        self.builder = lowering.builder()
+        self.builder = builder or lowering.builder()
         #: The indices of the leading axes, while their loops are open.
         self.outer: Sequence[Expression] = ()
 

@@ -5,11 +5,14 @@ Each iteration makes one result: a window's, or an entry's from the few windows 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 
 from symnet.compile import nest
-from symnet.compile.lower import Lowering, kernel_rule
+from symnet.compile.builder import NestBuilder
+from symnet.compile.fusion import COSTS
+from symnet.compile.lower import Lowering, kernel_rule, pointwise_of_threads, pointwise_rule
 from symnet.compile.lower_elementwise import all_of, write_each
 from symnet.compile.lower_pool import Axis, Pool, Share
 from symnet.compile.lower_reduction import first_value
@@ -18,6 +21,7 @@ from symnet.graph import dims
 from symnet.graph.variable import Apply
 from symnet.ops.pool import AveragePoolGradient, MaxPoolGradient, MaxPoolGradientGradient, Pool2d
 
+COSTS[MaxPoolGradient] = COSTS[AveragePoolGradient] = 8
 #: An entry's windows are written out up to so many.
 MOST_WINDOWS = 16
 
@@ -75,10 +79,17 @@ def _max_gradient_gradient(lowering: Lowering, node: Apply) -> None:
 # --- one result for each entry ---------------------------------------------------------------------
 
 
-@kernel_rule(MaxPoolGradient, many_threads=True)
-def _max_gradient(lowering: Lowering, node: Apply) -> None:
+@pointwise_of_threads(MaxPoolGradient, AveragePoolGradient)
+def _is_pointwise(lowering: Lowering, node: Apply) -> bool:
+    return True
+
+
+@pointwise_rule(MaxPoolGradient)
+def _max_gradient(
+    lowering: Lowering, node: Apply, indices: Sequence[Expression], builder: NestBuilder
+) -> Expression:
     x, maxima, gradient = node.inputs
-    pool = Pool(lowering, node, lowering.shape(x), lowering.shape(maxima))
+    pool = Pool(lowering, node, lowering.shape(x), lowering.shape(maxima), builder)
 
     def shares(window: Sequence[Expression], whole: bool) -> Share:
         most, handed = pool.value(maxima, *window), pool.value(gradient, *window)
@@ -89,63 +100,57 @@ def _max_gradient(lowering: Lowering, node: Apply) -> None:
 
         return share
 
-    _each_entry(pool, shares)
-    pool.finish("pool_gradient", gradient)
+    return _entry(pool, indices, shares)
 
 
-@kernel_rule(AveragePoolGradient, many_threads=True)
-def _average_gradient(lowering: Lowering, node: Apply) -> None:
+@pointwise_rule(AveragePoolGradient)
+def _average_gradient(
+    lowering: Lowering, node: Apply, indices: Sequence[Expression], builder: NestBuilder
+) -> Expression:
     gradient = node.inputs[0]
-    pool = Pool(lowering, node, lowering.shape(node.outputs[0]), lowering.shape(gradient))
+    pool = Pool(lowering, node, lowering.shape(node.outputs[0]), lowering.shape(gradient), builder)
 
     def shares(window: Sequence[Expression], whole: bool) -> Share:
         handed = pool.builder.let(pool.share(pool.value(gradient, *window), window, whole))
         return lambda *place: handed
 
-    _each_entry(pool, shares)
-    pool.finish("pool_gradient", gradient)
+    return _entry(pool, indices, shares)
 
 
-def _each_entry(pool: Pool, shares: Callable[[Sequence[Expression], bool], Share]) -> None:
-    """Loops over all entries, of which each adds up what its windows hand back to it, the last one first."""
+def _entry(
+    pool: Pool, indices: Sequence[Expression], shares: Callable[[Sequence[Expression], bool], Share]
+) -> Expression:
+    """The sum of what an entry's windows hand back to it, the last one first."""
     builder = pool.builder
-    pool.lowering.allocate(pool.node.outputs[0], fills_border=True)
+    pool.outer, place = indices[:-2], indices[-2:]
     often = [-(-axis.window // axis.stride) for axis in pool.axes]
+    moved = [nest.add(at, axis.pad) for at, axis in zip(place, pool.axes, strict=True)]
+    lasts = [
+        builder.let(nest.call("floordiv", at, Literal(INDEX, axis.stride)) if axis.stride > 1 else at)
+        for at, axis in zip(moved, pool.axes, strict=True)
+    ]
+    total = builder.declare(pool.zero)
 
-    def entry(indices: Sequence[Expression]) -> Expression:
-        pool.outer = indices[:-2]
-        place = indices[-2:]
-        moved = [nest.add(at, axis.pad) for at, axis in zip(place, pool.axes, strict=True)]
-        lasts = [
-            builder.let(nest.call("floordiv", at, Literal(INDEX, axis.stride)) if axis.stride > 1 else at)
-            for at, axis in zip(moved, pool.axes, strict=True)
+    def add(back: Sequence[int | Expression]) -> None:
+        window = [nest.subtract(last, each) for last, each in zip(lasts, back, strict=True)]
+        conditions = [
+            condition
+            for axis, number, at, each in zip(pool.axes, window, moved, back, strict=True)
+            for condition in _holds(pool, axis, number, at, each)
         ]
-        total = builder.declare(pool.zero)
+        with contextlib.ExitStack() as stack:
+            if conditions:
+                stack.enter_context(builder.when(all_of(conditions)))
+            value = shares(window, False)(*place)
+            builder.assign(total, nest.call("add", total, value))
 
-        def add(back: Sequence[int | Expression]) -> None:
-            window = [nest.subtract(last, each) for last, each in zip(lasts, back, strict=True)]
-            conditions = [
-                condition
-                for axis, number, at, each in zip(pool.axes, window, moved, back, strict=True)
-                for condition in _holds(pool, axis, number, at, each)
-            ]
-            if not conditions:
-                value = shares(window, False)(*place)
-                builder.assign(total, nest.call("add", total, value))
-                return
-            with builder.when(all_of(conditions)):
-                value = shares(window, False)(*place)
-                builder.assign(total, nest.call("add", total, value))
-
-        if often[0] * often[1] <= MOST_WINDOWS:
-            for back in itertools.product(*map(range, often)):
-                add(back)
-        else:
-            with builder.loop(often[0], "k") as i, builder.loop(often[1], "k") as j:
-                add((i, j))
-        return total
-
-    write_each(pool.lowering, pool.node.outputs[0], builder, entry)
+    if often[0] * often[1] <= MOST_WINDOWS:
+        for back in itertools.product(*map(range, often)):
+            add(back)
+    else:
+        with builder.loop(often[0], "k") as i, builder.loop(often[1], "k") as j:
+            add((i, j))
+    return total
 
 
 def _holds(

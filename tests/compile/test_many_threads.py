@@ -61,8 +61,10 @@ def test_zeros_around_what_a_convolution_reads_are_stored_with_it():
     gradients = T.grad(T.sum(T.sqr(second)), [f, g])
     call = singles(3, 2, 12, 12), singles(4, 2, 3, 3), singles(5, 4, 5, 5)
     f = hold_to_numpy([x, f, g], gradients, call, mode=FOR_A_DEVICE, rtol=1e-4, atol=1e-3)
-    names = " ".join(each.name for each in f.kernels)
-    assert "k_pad" not in names and "zeros" not in names and "k_pool" in names
+    names = [each.name.split("_k_")[1] for each in f.kernels]
+    # The products' own stores leave room for zeros, which do not wait for them; pooling stores its zeros too.
+    assert sum(name.startswith("zeros") for name in names) == 1, names
+    assert sum(name.startswith("pool") for name in names) == 1 and not any("pad" in name for name in names)
 
 
 @pytest.mark.parametrize("axis", [None, 0, 1])
