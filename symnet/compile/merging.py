@@ -36,19 +36,26 @@ def sizes_first(program: Program) -> None:
 
 
 def tests_first(program: Program) -> None:
-    """Move kernels that only test what they read to where that is known: all others stand behind them.
+    """Move kernels that only test what they read to where that is known: others stand behind them.
 
-    What can fail keeps its order.
+    A kernel that waits for no more than the test does stays before it, if it is there: behind the test it
+    would wait for that, too. What can fail keeps its order.
     """
-    found: list[Step] = []
+    found: list[tuple[int, Step]] = []
+    depths: dict[Buffer, int] = {}
     for step in program.steps:
+        depth = 1 + max((depths.get(buffer, 0) for buffer in used(step)), default=0)
+        depths.update(dict.fromkeys(written(step), depth))
         place = len(found)
         if isinstance(step, KernelCall) and can_fail(step) and not written(step):
             read = used(step)
-            while place and not can_fail(found[place - 1]) and not written(found[place - 1]) & read:
+            while place:
+                before, passed = found[place - 1]
+                if before <= depth or can_fail(passed) or written(passed) & read:
+                    break
                 place -= 1
-        found.insert(place, step)
-    program.steps = found
+        found.insert(place, (depth, step))
+    program.steps = [step for _, step in found]
 
 
 def _waits(program: Program, step: SlotStep | GuardStep | CheckStep) -> bool:
