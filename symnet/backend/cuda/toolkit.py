@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import builtins
 import linecache
+import os
 import re
 import sys
 import threading
@@ -46,7 +47,12 @@ def _numba_cuda() -> Any:
 
 
 def simulated() -> bool:
-    """Whether kernels are simulated in this process: NUMBA_ENABLE_CUDASIM was 1 when Numba was imported."""
+    """Whether kernels are simulated in this process: NUMBA_ENABLE_CUDASIM is 1 when Numba is imported.
+
+    Where it is not imported yet it stays so: a program whose kernels are all in the cache never needs it.
+    """
+    if "numba" not in sys.modules:
+        return os.environ.get("NUMBA_ENABLE_CUDASIM", "") not in ("", "0")
     _numba_cuda()
     from numba.cuda.core import config
 
