@@ -17,7 +17,7 @@ TESTS = HERE.parent / "tests" / "contract" / "test_contract.py"
 # Those that hold for any device; the others are of the CPU's threads and printers.
 CHOSEN = "test_compiled_means_what_numpy_means or test_rewritten_means_the_same"
 # The device waits for compiling, which takes cores; more processes than that would crowd it.
-MOST_PROCESSES = 12
+MOST_PROCESSES = 16
 # Where it is but shown that the suite runs, one test of so many.
 TINY_SHARE = 80
 TOLD_FAILURES = 20

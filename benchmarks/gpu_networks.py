@@ -26,7 +26,7 @@ def trained(ours: System, reference: System, kept: Kept, small: bool) -> Iterato
         settings = {
             "network": f"small-{network}" if small else network,
             "mini_batch_size": size,
-            "images": steps * size,
+            "images": steps * size if small else networks.IMAGES,
         }
         by_call = {"kind": "training_step", "settings": settings, "calls": steps}
         by_map = {"kind": "training_steps", "settings": {**settings, "steps": steps}, "calls": 1}

@@ -37,6 +37,7 @@ def test_all_of_it_simulated(tmp_path):
     assert found["errors"] == {}
     assert found["contract"]["passed"] > 5
     assert (found["contract"]["failed"], found["contract"]["not run"]) == (0, 0)
+    assert found["compiling"]["step/shallow/2"] > 0
     assert list(found["networks"]) == ["shallow", "basic_conv", "dbl_conv_relu", "dropout"]
     for line in found["networks"].values():
         assert len(line["costs"]) == len(line["costs on the CPU"]) == 2
