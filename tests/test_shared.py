@@ -176,3 +176,15 @@ def test_a_default_update_is_applied_by_every_function_that_reads(mode):
     assert int(without()) == 30 == counter.get_value() * 10
     other = symnet.function([], counter, updates=[(counter, counter - 3)])
     assert int(other()) == 3 and counter.get_value() == 0
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_clone_is_the_same_variable_for_a_function(device):
+    """What is written in place through one variable is not read, half new, through the other."""
+    a = symnet.shared(np.arange(4.0), "a")
+    b = a.clone("b")
+    f = symnet.function([], [b * 1, b], updates=[(a, a + b[::-1])], device=device)
+    once, itself = f()
+    assert once.tolist() == itself.tolist() == [0, 1, 2, 3]
+    assert a.get_value().tolist() == b.get_value().tolist() == [3, 3, 3, 3]
+    assert len(f.get_shared()) == 1

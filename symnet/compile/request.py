@@ -302,6 +302,13 @@ def own_graph(
         fresh[spec.variable] = copy
     # An input that is itself computed from others ends the walk: its value is the argument.
     memo: dict[Variable, Variable] = dict(fresh)
+    # Variables that share a container are one: what is written through one is read through the others.
+    holders = {variable.container: variable for variable in updates}
+    for variable in ancestors([*ends, *replaced.values()]):
+        if isinstance(variable, SharedVariable) and variable not in updates:
+            holder = holders.setdefault(variable.container, variable)
+            if holder is not variable:
+                memo[variable] = holder
     given: dict[Variable, Variable] = {}
     for old in _in_dependency_order(replaced):
         (memo[old],), copies = clone_graph([replaced[old]], memo)
