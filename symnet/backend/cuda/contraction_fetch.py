@@ -27,6 +27,9 @@ class Fetch:
         across = size if operand.along_inner else depth
         self.rounds = -(-across // self.lines)
         self.idle = across < self.lines
+        #: Where the list of steps begins, if there is one.
+        listed = [each.buffer for each in plan.listed]
+        self.listed = listed.index(self.name) * (plan.terms or 0) if self.name in listed else None
         self.across = across
 
     def place(self) -> None:
@@ -53,42 +56,49 @@ class Fetch:
             self.text.line(f"{row} = np.{space.dtype}({text})")
             walk(self.text, space, row, {f"{self.name}_row_{number}": (operand.array, operand.dtype)})
 
-    def load(self, first: str) -> None:
-        """Load the slice that begins at an inner index into registers."""
+    def load(self) -> None:
+        """Load the slice that begins `ahead` inner indices behind `begin` into registers."""
         if self.idle:
             with self.text.block(f"if {self.name}_slow < {self.across}:"):
-                self._load(first)
+                self._load()
             with self.text.block("else:"):
                 self._zeros(self._all())
         else:
-            self._load(first)
+            self._load()
 
-    def _load(self, first: str) -> None:
+    def _load(self) -> None:
         operand, name = self.operand, self.name
+        place = f"{name}_{'fast' if operand.along_inner else 'slow'}"
+        self.text.line(f"{name}_ahead = np.{self.plan.inner.dtype}(ahead + {place})")
         if operand.along_inner:
-            self._of(plus(first, f"{name}_fast"), [(n, self._names(n, 0)) for n in range(self.rounds)])
+            self._of(0, [(n, self._names(n, 0)) for n in range(self.rounds)])
             return
         for turn in range(self.rounds):
-            inner = plus(first, f"{name}_slow", turn * self.lines)
-            self._of(inner, [(n, self._names(turn, n)) for n in range(self.beside)])
+            self._of(turn * self.lines, [(n, self._names(turn, n)) for n in range(self.beside)])
 
-    def _of(self, inner: str, loads: list[tuple[int, list[str]]]) -> None:
+    def _of(self, further: int, loads: list[tuple[int, list[str]]]) -> None:
         """The loads that share an inner index: each is a row's number and the names to define."""
         text, plan = self.text, self.plan
-        index = text.fresh(f"{self.name}_inner")
-        text.line(f"{index} = np.{plan.inner.dtype}({inner})")
+        index = f"{self.name}_inner"
+        if plan.ragged or self.listed is None:
+            begin = "begin" if plan.splits > 1 else 0
+            text.line(f"{index} = np.{plan.inner.dtype}({plus(begin, f'{self.name}_ahead', further)})")
         if plan.ragged:
             with text.block(f"if {index} < end:"):
-                self._at(index, loads)
+                self._at(index, further, loads)
             with text.block("else:"):
                 self._zeros([name for _, names in loads for name in names])
         else:
-            self._at(index, loads)
+            self._at(index, further, loads)
 
-    def _at(self, index: str, loads: list[tuple[int, list[str]]]) -> None:
+    def _at(self, index: str, further: int, loads: list[tuple[int, list[str]]]) -> None:
         text, operand = self.text, self.operand
-        step = text.fresh(f"{self.name}_step")
-        walk(text, self.plan.inner, index, {step: (operand.array, operand.dtype)})
+        step = f"{self.name}_step"
+        if self.listed is None:
+            walk(text, self.plan.inner, index, {step: (operand.array, operand.dtype)})
+        else:
+            place = f"np.uint32({self.name}_ahead)"
+            text.line(f"({step},) = shared_load1(steps, {place}, {self.listed + further})")
         for row, names in loads:
             at = f"base_{self.name} + np.{operand.dtype}({self.name}_row_{row} + {step})"
             if len(names) == 1:

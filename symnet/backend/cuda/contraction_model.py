@@ -11,7 +11,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from symnet.backend.cuda.contraction_plan import Operand, Plan, Tile, laid_out, slice_entries, writes
+from symnet.backend.cuda.contraction_plan import (
+    MOST_LISTED,
+    Operand,
+    Plan,
+    Tile,
+    laid_out,
+    slice_entries,
+    writes,
+)
 from symnet.backend.cuda.contraction_text import NARROW
 from symnet.backend.cuda.machine import Machine
 from symnet.compile.contraction import Contraction
@@ -76,15 +84,15 @@ class _Choice:
         self.warps = machine.threads / machine.warp
         self.item = plan.item
         #: Of A and B whether inner indices lie side by side or rows do, entries of a load, whether what lies
-        #: side by side does so without gaps, and instructions to find where an inner index is.
+        #: side by side does so without gaps, and whether one stride leads from inner index to inner index.
         self.operands = [self._known_of(each) for each in plan.operands]
+        self.listed = len(replace(plan, splits=self.inner).listed)
 
-    def _known_of(self, operand: Operand) -> tuple[bool, int, bool, int]:
+    def _known_of(self, operand: Operand) -> tuple[bool, int, bool, bool]:
         inner = self.plan.inner
         strides = (inner if operand.along_inner else operand.space).strides(operand.array)
         near = bool(strides) and strides[-1] in (1, -1)
-        steps = 2 if inner.linear(operand.array) is not None else 8 * len(inner.dimensions)
-        return operand.along_inner, operand.vector, near, steps
+        return operand.along_inner, operand.vector, near, inner.linear(operand.array) is not None
 
     def made(self) -> Plan:
         """The plan with the best tile."""
@@ -161,11 +169,12 @@ class _Choice:
         slices = math.ceil(self.inner / tile.depth)
         mine = tile.depth // tile.groups
         fetched = (math.ceil(tile.rows / width) + math.ceil(tile.columns / width)) * mine
-        moved, held, put, carried = 12.0, 0, 0.0, 0
+        moved, held, put, carried, found = 12.0, 0, 0.0, 0, 0
         operands = zip(self.operands, (tile.height, tile.width), writes(plan, tile), strict=True)
-        for (along_inner, vector, near, steps), size, times in operands:
+        for (along_inner, vector, near, linear), size, times in operands:
             loads = math.ceil(size * tile.depth / vector / machine.threads)
-            moved += loads * (3 + vector) + (1 if along_inner else loads) * steps
+            moved += loads * (3 + vector)
+            found += 0 if linear else 1 if along_inner else loads
             held += loads * (vector + 1)
             put += loads * (vector if along_inner else 1) * times
             # Memory comes by sectors of 32 bytes.
@@ -184,9 +193,16 @@ class _Choice:
         # Storing the sums: what each thread does for its own, by way of shared memory.
         ending = tile.rows * tile.columns * (self.warps / 4) * 12 + 400 + 40 * tile.groups
 
+        # An inner index's place: from a list, or by divisions.
+        division = 8 * len(plan.inner.dimensions)
+
         def one(together: int, count: int) -> float:
-            step = max(_LATENCY, together * issue + 60, together * carried / _CACHE_BYTES)
-            return 1000 + count * step + together * ending
+            terms = count * tile.depth
+            is_listed = self.listed and terms * self.listed <= MOST_LISTED
+            each = issue + self.warps / 4 * found * (3 if is_listed else division)
+            step = max(_LATENCY, together * each + 60, together * carried / _CACHE_BYTES)
+            before = 1000 + (150 + terms / machine.threads * division * 2 if is_listed else 0)
+            return before + count * step + together * ending
 
         entries = plan.rows.most * plan.columns.most * plan.batch.most
         for parts in (1, *_PARTS):

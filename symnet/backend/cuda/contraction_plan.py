@@ -14,6 +14,9 @@ from symnet.compile.contraction import Contraction, Dimension, element_bytes, no
 
 A, B, C = 0, 1, 2
 
+#: Steps of inner indices that a block lists at most, of four bytes each.
+MOST_LISTED = 5120
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -115,6 +118,23 @@ class Plan:
         assert self.inner.known is not None
         slices = -(-self.inner.known // self.tile.depth)
         return -(-slices // self.splits) * self.tile.depth
+
+    @property
+    def terms(self) -> int | None:
+        """The most inner indices that a block adds up, where that is known."""
+        return self.inner.known if self.splits == 1 or self.inner.known is None else self.share
+
+    @property
+    def listed(self) -> tuple[Operand, ...]:
+        """The operands whose steps a block lists in shared memory, one for each inner index that it adds up.
+
+        Those of several inner indices would else be found by divisions, by each thread for each load.
+        """
+        terms = self.terms
+        found = tuple(
+            each for each in self.operands if self.inner.linear(each.array) is None and each.dtype == "int32"
+        )
+        return found if terms is not None and terms * len(found) <= MOST_LISTED else ()
 
     @property
     def lanes(self) -> int:

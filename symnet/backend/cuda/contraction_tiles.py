@@ -53,6 +53,8 @@ class Tiles:
         """All statements."""
         text, plan = self.text, self.plan
         text.line(f"shared = cuda.shared.array({self.shared}, {self.item}, 16)")
+        if plan.listed:
+            text.line(f"steps = cuda.shared.array({len(plan.listed) * (plan.terms or 0)}, np.int32, 16)")
         text.line(f"me = np.int32({THREAD})")
         self._places()
         counts = [
@@ -138,6 +140,7 @@ class Tiles:
         for fetch in self.fetches:
             fetch.rows()
         self._bounds()
+        self._list()
         self._sums()
         self._end()
 
@@ -157,6 +160,24 @@ class Tiles:
         text.line(f"begin = np.{dtype}(part * {share})")
         text.line(f"end = np.{dtype}(min(begin + {share}, {plan.inner.count}))")
 
+    def _list(self) -> None:
+        """The steps of the inner indices in A and B, where they are listed."""
+        text, plan = self.text, self.plan
+        if not plan.listed:
+            return
+        terms = plan.terms
+        with text.block(f"for place in range(me, {terms}, {self.machine.threads}):"):
+            text.line(f"term = np.{plan.inner.dtype}(begin + place)")
+            with text.block("if term < end:"):
+                names = [f"{each.buffer}_step" for each in plan.listed]
+                targets = {
+                    name: (each.array, each.dtype) for name, each in zip(names, plan.listed, strict=True)
+                }
+                walk(text, plan.inner, "term", targets)
+                for number, name in enumerate(names):
+                    text.line(f"shared_store(steps, np.uint32(place), {number * (terms or 0)}, {name})")
+        text.line("cuda.syncthreads()")
+
     def _sums(self) -> None:
         """All slices: while one is added up, the next one is on its way."""
         text, tile = self.text, self.tile
@@ -166,13 +187,17 @@ class Tiles:
         text.line(f"sums = {' + '.join(['zeros'] * tile.rows)}")
         text.line("half = np.int32(0)")
         # The first turn brings the first slice alone.
-        with text.block(f"for slice in range(begin - {tile.depth}, end, {tile.depth}):"):
-            text.line(f"after = np.{self.plan.inner.dtype}(slice + {tile.depth})")
-            text.line("more = after < end")
+        terms: int | str | None = self.plan.inner.known
+        if terms is None or self.plan.splits > 1:
+            terms = "terms"
+            text.line("terms = end - begin")
+        with text.block(f"for done in range({-tile.depth}, {terms}, {tile.depth}):"):
+            text.line(f"ahead = np.{self.plan.inner.dtype}(done + {tile.depth})")
+            text.line(f"more = ahead < {terms}")
             with text.block("if more:"):
                 for fetch in self.fetches:
-                    fetch.load("after")
-            with text.block("if after > begin:"):
+                    fetch.load()
+            with text.block("if ahead > 0:"):
                 self._slice()
             text.line(f"half = np.int32({self.half} - half)")
             with text.block("if more:"):
