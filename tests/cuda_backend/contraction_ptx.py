@@ -31,9 +31,7 @@ from .ptxas import usages
 
 #: What a device meets: large products, layers of AlexNet, the book's networks at mini-batch 10.
 TYPICAL: dict[str, Contraction] = {
-    "product 4096": dot(4096, 4096, 4096),
     "product 4096 transposed": dot(4096, 4096, 4096, a_transposed=True, b_transposed=True),
-    "product 2048 float64": dot(2048, 2048, 2048, dtype="float64"),
     "AlexNet's second": convolution(128, 96, 31, 31, 256, (5, 5))["forward"],
     "AlexNet's third by filters": convolution(128, 256, 15, 15, 384, (3, 3))["filters"],
     "book's dense": dot(10, 1600, 100),
@@ -42,7 +40,6 @@ TYPICAL: dict[str, Contraction] = {
 }
 #: Small ones to run: as the model has them, then with the tile of large ones.
 SMALL: dict[str, tuple[Contraction, Tile | None]] = {
-    "product": (dot(10, 100, 30), None),
     "product in parts": (dot(10, 300, 12), Tile(2, 16, 8, 2, 1, 64)),
     "product float64": (dot(36, 40, 64, dtype="float64", b_transposed=True), None),
     "convolution": (convolution(2, 3, 9, 9, 6, (3, 3))["forward"], None),
@@ -50,7 +47,7 @@ SMALL: dict[str, tuple[Contraction, Tile | None]] = {
     "large tile": (dot(130, 20, 132, a_transposed=True, accumulate=True), Tile(16, 16, 1, 8, 8, 8)),
     "large tile by columns": (dot(132, 24, 76, b_transposed=True), Tile(32, 8, 1, 8, 8, 8)),
 }
-KINDS = ("fma.rn.f32", "fma.rn.f64", "ld.shared.v4.f32", "ld.shared.f32", "ld.global.v4.f32", "div.", "rem.")
+KINDS = ("fma.rn.f32", "ld.shared.v4.f32", "ld.shared.f32", "ld.global.v4.f32", "div.", "rem.")
 
 
 def ptx_of(body: Body, compute: tuple[int, int]) -> str:
