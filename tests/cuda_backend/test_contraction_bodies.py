@@ -337,6 +337,33 @@ def test_epilogues_that_read_and_store_beside(dtype: str, splits: int) -> None:
     check(contraction, change=lambda plan: replace(plan, splits=splits), result=result)
 
 
+def test_neighbours_of_several_indices() -> None:
+    """Columns that are one run of C, and not of what is added: four at a time only where both allow."""
+
+    def contraction(width: int) -> Contraction:
+        total = nest.call("add", Name("float32", PRODUCT), Name("float32", "x0"))
+        return Contraction(
+            "float32",
+            (
+                Dimension("row", 5, 1, 0, 8 * width, (1,)),
+                Dimension("y", 8, 0, 7 * width, width, (3,)),
+                Dimension("x", width, 0, 1, 1, (40,)),
+                Dimension("inner", 6, 5, width, 0, (0,)),
+            ),
+            False,
+            Epilogue(("float32",), (), total),
+        )
+
+    for width, lanes in ((4, 4), (6, 2), (5, 1)):
+        plan = plan_contraction(contraction(width), [24, 24, 24, 24], SIMULATOR, {})
+        assert plan is not None and plan.columns.linear(2) == 1 and plan.columns.linear(3) is None
+        assert plan.lanes == lanes or plan.tile.width < lanes
+        check(contraction(width), result=lambda total, old, added: (total + added,))
+    gradient = convolution(2, 4, 6, 6, 3, (3, 3))["filters"]
+    plan = plan_contraction(gradient, [0, 0, 0], SIMULATOR, {})
+    assert plan is not None and plan.columns.linear(2) == 1
+
+
 def test_epilogue_with_a_function_of_the_library() -> None:
     product = Name("float32", PRODUCT)
     epilogue = Epilogue((), (Let("v0", Call("float32", "sigmoid", (product,))),), Name("float32", "v0"))

@@ -63,7 +63,7 @@ class Ending:
     def _lane(self, array: int, lane: int) -> int | str:
         """What a lane is ahead of a thread's first column."""
         strides = self.plan.columns.strides(array)
-        return times(strides[-1], lane) if strides else 0
+        return times(lane, strides[-1]) if strides else 0
 
     # --- values ------------------------------------------------------------------------------------
 

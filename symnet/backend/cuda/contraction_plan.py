@@ -141,14 +141,20 @@ class Plan:
         """How many neighbouring columns a thread stores in one access, wherever it stores."""
         epilogue = self.contraction.epilogue
         stored = [C, *(() if epilogue is None else (C + 1 + n for n, _ in epilogue.stores))]
-        lanes = 16 // self.item
-        while lanes > 1 and (
-            self.tile.width % lanes
-            or not all(
-                aligned(array, self.columns, (self.rows, self.batch), self.offsets[array], lanes)
-                for array in stored
+        read = range(C + 1, C + 1 + self.contraction.others)
+
+        def serves(lanes: int) -> bool:
+            return (
+                self.tile.width % lanes == 0
+                and all(
+                    aligned(array, self.columns, (self.rows, self.batch), self.offsets[array], lanes)
+                    for array in stored
+                )
+                and all(self.columns.side_by_side(array, lanes) for array in read)
             )
-        ):
+
+        lanes = 16 // self.item
+        while lanes > 1 and not serves(lanes):
             lanes //= 2
         return lanes
 
@@ -288,8 +294,10 @@ def aligned(array: int, fast: Space, others: Sequence[Space], offset: int | str,
     """Whether groups of so many neighbours lie side by side, on multiples of their size."""
     if not fast.dimensions or fast.strides(array)[-1] != 1:
         return False
-    extent = fast.dimensions[-1].extent
-    steps = [offset, extent, *fast.strides(array)[:-1]]
+    if fast.linear(array) == 1:
+        steps = [offset, fast.known]
+    else:
+        steps = [offset, fast.dimensions[-1].extent, *fast.strides(array)[:-1]]
     for each in others:
         steps += each.strides(array)
     return all(isinstance(step, int) and step % width == 0 for step in steps)

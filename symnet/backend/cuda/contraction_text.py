@@ -127,7 +127,19 @@ class Space:
         strides = self.strides(array)
         if all(stride == 0 for stride in strides):
             return 0
-        return strides[0] if len(strides) == 1 else None
+        for outer, stride, inner in zip(strides[:-1], strides[1:], self.dimensions[1:], strict=True):
+            if not (isinstance(stride, int) and isinstance(inner.extent, int)):
+                return None
+            if outer != stride * inner.extent:
+                return None
+        return strides[-1]
+
+    def side_by_side(self, array: int, count: int) -> bool:
+        """Whether groups of so many neighbours are apart by the last dimension's stride."""
+        if not self.dimensions or self.linear(array) is not None:
+            return True
+        extent = self.dimensions[-1].extent
+        return isinstance(extent, int) and extent % count == 0
 
 
 def walk(
