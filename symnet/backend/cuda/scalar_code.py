@@ -58,16 +58,20 @@ def _signed(dtype: str) -> bool:
     return dtype.startswith("int")
 
 
-def _extreme(name: str) -> Make:
-    """NaN comes out where there is one; of two zeros either may."""
+#: From this compute capability on there are extremes of float32 that hand NaN on.
+EXTREMES = (8, 0)
+
+
+def _extreme(name: str, alone: bool = False) -> Make:
+    """NaN comes out where there is one; of two zeros either may. `alone`: one instruction does that."""
 
     def make(builder: Any, dtype: str, values: Sequence[Any]) -> Any:
         a, b = values
-        if dtype == "float32":
+        if dtype == "float32" and alone:
             kind = ir.FunctionType(a.type, [a.type, a.type])
             return builder.call(ir.InlineAsm(kind, f"{name[:3]}.NaN.f32 $0, $1, $2;", "=f,f,f"), [a, b])
         sign = ">" if name == "maximum" else "<"
-        if dtype == "float64":
+        if dtype in nest.FLOATS:
             first = builder.or_(builder.fcmp_ordered(sign, a, b), builder.fcmp_unordered("uno", a, a))
         else:
             compare = builder.icmp_signed if _signed(dtype) else builder.icmp_unsigned
@@ -185,6 +189,13 @@ FUNCTIONS: dict[str, tuple[int, Make]] = {
 }
 
 
+def functions(compute: tuple[int, int]) -> dict[str, tuple[int, Make]]:
+    """`FUNCTIONS`, the best for a compute capability."""
+    if compute < EXTREMES:
+        return FUNCTIONS
+    return FUNCTIONS | {name: (2, _extreme(name, alone=True)) for name in ("maximum", "minimum")}
+
+
 def _result(name: str, kind: Any) -> Any:
     from numba import types
 
@@ -199,10 +210,9 @@ def _result(name: str, kind: Any) -> Any:
     return kind
 
 
-def typed(name: str) -> Callable[..., Any]:
-    """A function of `FUNCTIONS` as Numba's `intrinsic` wants it: argument types to a signature and a
+def typed(name: str, arity: int, make: Make) -> Callable[..., Any]:
+    """A function of `functions` as Numba's `intrinsic` wants it: argument types to a signature and a
     generator."""
-    arity, make = FUNCTIONS[name]
 
     def of(kinds: Sequence[Any]) -> Any:
         dtype = str(kinds[0])

@@ -98,7 +98,7 @@ def compile(
     cuda = _numba_cuda()
     pointers = [types.CPointer(getattr(types, "uint8" if each == "bool" else each)) for each in signature]
     bounds = None if threads is None else threads if blocks is None else (threads, blocks)
-    function = _define(source, name, dict(_compiled_names()))
+    function = _define(source, name, dict(_compiled_names(compute)))
     try:
         text, _ = cuda.compile(
             function, types.void(*pointers), cc=compute, device=False, abi="numba", launch_bounds=bounds
@@ -125,15 +125,15 @@ def _define(source: str, name: str, namespace: dict[str, Any]) -> Any:
 
 
 @cache
-def _compiled_names() -> dict[str, Any]:
+def _compiled_names(compute: tuple[int, int]) -> dict[str, Any]:
     """What a text that is compiled finds."""
     from numba.cuda.extending import intrinsic
 
     from symnet.backend.cuda import scalar_code, tile_code
 
     math = ModuleType("math")
-    for name in scalar_code.FUNCTIONS:
-        setattr(math, name, intrinsic(scalar_code.typed(name)))
+    for name, (arity, make) in scalar_code.functions(compute).items():
+        setattr(math, name, intrinsic(scalar_code.typed(name, arity, make)))
     for name in ("inf", "nan"):
         setattr(math, name, getattr(np, name))
     made: dict[str, Any] = {
