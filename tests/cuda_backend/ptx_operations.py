@@ -458,7 +458,23 @@ class _Maker:
         return act
 
     def _fma(self) -> Act:
+        way = self._way()
+        if way is not None:
+            if self.kind.itemsize != 4:
+                self._unknown()
+            return self._compute(lambda a, b, c: _directed(way, a, b, c))
         return self._compute(lambda a, b, c: fma(a, b, c))
+
+    def _add(self) -> Act:
+        way = self._way()
+        if way is not None:
+            return self._compute(lambda a, b: _directed(way, a, np.ones_like(a), b))
+        return self._compute(lambda a, b: a + b)
+
+    def _way(self) -> str | None:
+        """Where a float's result is rounded to, unless to the nearest."""
+        way = next((each for each in self.instruction.modifiers if each in ("rz", "rm", "rp")), None)
+        return way if self.kind.kind == "f" else None
 
     def _shl(self) -> Act:
         return self._shift(
@@ -580,6 +596,24 @@ def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     return found
 
 
+def _directed(way: str, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """a * b + c, rounded toward zero, down or up; `b` is 1 unless they are float32."""
+    nearest = fma(a, b, c)
+    # The product is exact in float64; what its sum with c loses is known exactly, too.
+    product, other = a.astype(np.float64) * b, c.astype(np.float64)
+    total = product + other
+    back = total - product
+    lost = (product - (total - back)) + (other - back)
+    beyond = (total - nearest) + lost
+    if way == "rz":
+        steps = np.where(nearest > 0, beyond < 0, beyond > 0)
+        toward: Any = nearest.dtype.type(0)
+    else:
+        steps = beyond < 0 if way == "rm" else beyond > 0
+        toward = nearest.dtype.type(-np.inf if way == "rm" else np.inf)
+    return np.where(steps & np.isfinite(nearest), np.nextafter(nearest, toward), nearest)
+
+
 def _to_integer(whole: Callable[..., np.ndarray], to: np.dtype, value: np.ndarray) -> np.ndarray:
     """Floats to integers: those beyond go to the nearest, NaN to 0."""
     least, most = (np.array(each, to) for each in (np.iinfo(to).min, np.iinfo(to).max))
@@ -682,7 +716,6 @@ _COMPARE: dict[str, Callable[..., np.ndarray]] = {
 _JOIN = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}
 _WHOLE = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}
 _PLAIN: dict[str, Callable[..., np.ndarray]] = {
-    "add": lambda _, a, b: a + b,
     "sub": lambda _, a, b: a - b,
     "div": _quotient,
     "rem": _remainder,

@@ -36,15 +36,15 @@ def run_body(
     return state.tolist()
 
 
-def by_simulator(nests: Sequence[Nest], machine: Machine = SIMULATOR) -> dict[str, Kernel]:
+def by_simulator(nests: Sequence[Nest]) -> dict[str, Kernel]:
     """The nests by their bodies, one after another: `kernel(*arrays, *sizes) -> (code, status words)`.
 
     Where a body fails, the serial body runs on the memory as it was, as a device's failures are told.
     """
-    return {nest.name: _kernel(nest, machine) for nest in nests}
+    return {nest.name: _kernel(nest) for nest in nests}
 
 
-def _kernel(kernel: Nest, machine: Machine) -> Kernel:
+def _kernel(kernel: Nest) -> Kernel:
     # What can't be printed is found here, as by the printers for the CPU.
     alone = serial_body(kernel)
 
@@ -52,12 +52,12 @@ def _kernel(kernel: Nest, machine: Machine) -> Kernel:
         arrays = {each.name: value for each, value in zip(kernel.buffers, values, strict=False)}
         sizes = dict(zip(kernel.sizes, values[len(kernel.buffers) :], strict=True))
         before = {name: array.copy() for name, array in arrays.items()}
-        for body in nest_bodies(kernel, machine, sizes):
+        for body in nest_bodies(kernel, SIMULATOR, sizes):
             arrays |= {each.name: np.zeros(each.count, each.dtype) for each in body.scratch}
-            if run_body(body, arrays, sizes, machine)[0]:
+            if run_body(body, arrays, sizes)[0]:
                 for name, array in before.items():
                     arrays[name][...] = array
-                return 1, run_body(alone, arrays, sizes, machine)
+                return 1, run_body(alone, arrays, sizes)
         return 0, [0, 0, 0, 0]
 
     return call
