@@ -47,7 +47,7 @@ def _content(lowering: Lowering, variable: Variable) -> Dimension:
     return value  # type: ignore[no-any-return]
 
 
-def _first_and_step(
+def first_and_step(
     lowering: Lowering, template: Template, base: Variable, symbolic: Sequence[Variable]
 ) -> list[tuple[Dimension, int | None]]:
     """For each axis of the template its first index, and its step (None for an integer index)."""
@@ -70,7 +70,7 @@ def part_view(
     """The part of a view that a basic index selects."""
     offset = view.offset
     strides: list[Dimension] = []
-    chosen = _first_and_step(lowering, template, base, symbolic)
+    chosen = first_and_step(lowering, template, base, symbolic)
     for axis, (first, step) in enumerate(chosen):
         offset = dims.add(offset, dims.multiply(first, view.strides[axis]))
         if step is not None:
@@ -106,7 +106,7 @@ def _subtensor(
     assert isinstance(op, Subtensor)
     supply = iter(indices)
     inner: list[Expression] = []
-    for first, step in _first_and_step(lowering, op.template, node.inputs[0], node.inputs[1:]):
+    for first, step in first_and_step(lowering, op.template, node.inputs[0], node.inputs[1:]):
         start = builder.size(first)
         inner.append(start if step is None else nest.add(start, nest.multiply(next(supply), step)))
     return lowering.value(node.inputs[0], [*inner, *supply], builder)

@@ -11,19 +11,89 @@ from collections.abc import Sequence
 
 from symnet.compile import nest
 from symnet.compile.builder import NestBuilder
+from symnet.compile.fusion import COSTS
 from symnet.compile.lower import Lowering, kernel_rule, pointwise_of_threads, pointwise_rule
-from symnet.compile.lower_elementwise import all_of, operand_indices, write_entries
-from symnet.compile.lower_indexing import common_shape, defer, is_range, place_of, store_count
+from symnet.compile.lower_elementwise import all_of, operand_indices, write_entries, zero_of
+from symnet.compile.lower_indexing import (
+    common_shape,
+    defer,
+    first_and_step,
+    is_range,
+    part_view,
+    place_of,
+    store_count,
+)
 from symnet.compile.nest import BOOL, INDEX, Expression, Literal, Select
-from symnet.compile.program import View
+from symnet.compile.program import Buffer, View
 from symnet.graph import dims
 from symnet.graph.dims import Dimension
 from symnet.graph.variable import Apply, Variable
-from symnet.ops.indexing import AdvancedIncSubtensor, Nonzero
+from symnet.ops.indexing import AdvancedIncSubtensor, IncSubtensor, Nonzero
+from symnet.ops.joining import Join
 
 #: A mask is looked through in at most so many chunks, of at least so many entries.
 MOST_CHUNKS = 1024
 LEAST_CHUNK = 32
+#: Up to so many tensors are joined in one kernel.
+MOST_JOINED = 8
+_NOWHERE = Buffer("nowhere", INDEX, 0, "arena")
+COSTS[IncSubtensor] = COSTS[AdvancedIncSubtensor] = COSTS[Join] = 3
+
+
+# --- at a part that a basic index selects -----------------------------------------------------------
+
+
+@pointwise_of_threads(IncSubtensor)
+def _is_computed(lowering: Lowering, node: Apply) -> bool:
+    """Whether all of the result is computed anew: a shared variable changes at the part alone."""
+    return node.inputs[0] not in lowering.updates
+
+
+@pointwise_rule(IncSubtensor)
+def _with_part(
+    lowering: Lowering, node: Apply, indices: Sequence[Expression], builder: NestBuilder
+) -> Expression:
+    """The tensor's entry, or what is assigned to it where it is in the part."""
+    op = node.op
+    assert isinstance(op, IncSubtensor)
+    x, y, *symbolic = node.inputs
+    chosen = first_and_step(lowering, op.template, x, symbolic)
+    part = part_view(lowering, op.template, x, symbolic, _whole(lowering, x))
+    lengths = iter(part.shape)
+    conditions: list[Expression] = []
+    inner: list[Expression] = []
+    for axis, (first, step) in enumerate(chosen):
+        start = builder.size(first)
+        if step is None:
+            conditions.append(nest.call("eq", indices[axis], start))
+            continue
+        count, length = next(lengths), lowering.shape(x)[axis]
+        if (first, step, count) == (0, 1, length):
+            inner.append(indices[axis])
+            continue
+        ends = (indices[axis], start) if step > 0 else (start, indices[axis])
+        behind = builder.let(nest.subtract(*ends), "behind")
+        number = behind
+        if abs(step) > 1:
+            number = builder.let(nest.call("floordiv", behind, Literal(INDEX, abs(step))), "number")
+            rest = nest.call("mod", behind, Literal(INDEX, abs(step)))
+            conditions.append(nest.call("eq", rest, Literal(INDEX, 0)))
+        conditions.append(nest.call("ge", behind, Literal(INDEX, 0)))
+        conditions.append(nest.call("lt", number, builder.size(count)))
+        inner.append(number)
+    inner += indices[len(chosen) :]
+    before = lowering.value(x, indices, builder)
+    total = builder.declare(before)
+    with builder.when(all_of(conditions)):
+        value = lowering.value(y, operand_indices(lowering, y, inner), builder)
+        builder.assign(total, value if op.set_ else nest.call("add", before, value))
+    return total
+
+
+def _whole(lowering: Lowering, variable: Variable) -> View:
+    """A view of no buffer, for the shapes of its parts."""
+    shape = lowering.shape(variable)
+    return View(_NOWHERE, 0, (0,) * len(shape), shape)
 
 
 # --- where one of the index arrays counts the entries of its axis -----------------------------------
@@ -229,3 +299,33 @@ def _nonzero(lowering: Lowering, node: Apply) -> None:
         with builder.when(nest.call("eq", chunk, Literal(INDEX, chunks - 1))):
             store_count(lowering, node, builder, count)
     lowering.add_kernel(builder, [node], "nonzero")
+
+
+# --- joining ----------------------------------------------------------------------------------------
+
+
+@pointwise_of_threads(Join)
+def _joins_few(lowering: Lowering, node: Apply) -> bool:
+    return len(node.inputs) <= MOST_JOINED
+
+
+@pointwise_rule(Join)
+def _joined(
+    lowering: Lowering, node: Apply, indices: Sequence[Expression], builder: NestBuilder
+) -> Expression:
+    """The entry of the part in which an index is."""
+    op = node.op
+    assert isinstance(op, Join)
+    total = builder.declare(zero_of(node.outputs[0].dtype), "entry")
+    start: Dimension = 0
+    for part in node.inputs:
+        length = lowering.shape(part)[op.axis]
+        behind = builder.let(nest.subtract(indices[op.axis], builder.size(start)), "behind")
+        conditions = [nest.call("lt", behind, builder.size(length))]
+        if start != 0:
+            conditions.append(nest.call("ge", behind, Literal(INDEX, 0)))
+        inner = [behind if axis == op.axis else index for axis, index in enumerate(indices)]
+        with builder.when(all_of(conditions)):
+            builder.assign(total, lowering.value(part, inner, builder))
+        start = dims.add(start, length)
+    return total

@@ -7,6 +7,7 @@ says which number belongs to which element.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from symnet.compile import library, nest
@@ -88,6 +89,10 @@ def _write_draws(lowering: Lowering, node: Apply, destination: View) -> bool:
     count = dims.multiply(*destination.shape)
     rest = dims.apply("mod", count, 4)
     whole, blocks = dims.subtract(count, rest), dims.floor_divide(count, 4)
+    if lowering.target.many_threads and rest != 0:
+        # What is left is no kernel of its own: the last block stores as much as there is room for.
+        _write_blocks(lowering, node, destination, 0, dims.ceil_divide(count, 4), 4, count)
+        return True
     if blocks != 0:
         _write_blocks(lowering, node, destination, 0, blocks, 4)
     if rest != 0:
@@ -96,9 +101,18 @@ def _write_draws(lowering: Lowering, node: Apply, destination: View) -> bool:
 
 
 def _write_blocks(
-    lowering: Lowering, node: Apply, target: View, first: Dimension, blocks: Dimension, each: Dimension
+    lowering: Lowering,
+    node: Apply,
+    target: View,
+    first: Dimension,
+    blocks: Dimension,
+    each: Dimension,
+    room: Dimension | None = None,
 ) -> None:
-    """A kernel for some blocks of so many draws, from a place on; the draws of many are written out."""
+    """A kernel for some blocks of so many draws, from a place on; the draws of many are written out.
+
+    Those from `room` on are not stored.
+    """
     builder = lowering.builder()
     flat = View(target.buffer, dims.add(target.offset, first), (4, 1), ())
     state = _state(lowering, node.inputs[0], builder)
@@ -117,7 +131,11 @@ def _write_blocks(
 
         if each == 4:
             for word in range(4):
-                store(Literal(INDEX, word))
+                with contextlib.ExitStack() as stack:
+                    if room is not None and word > 0:
+                        place = nest.add(number, word)
+                        stack.enter_context(builder.when(nest.call("lt", place, builder.size(room))))
+                    store(Literal(INDEX, word))
         else:
             with builder.loop(each, "word") as last:
                 store(last)

@@ -13,6 +13,7 @@ import symnet
 import symnet.tensor as T
 from symnet.compile import nest
 from symnet.errors import IndexingError
+from symnet.ops.random import draw
 
 RANDOM = np.random.default_rng(0)
 
@@ -147,3 +148,29 @@ def test_masks_are_looked_through_in_chunks():
         np.testing.assert_array_equal(picked, value[value > 0])
         for mine, its in zip(places, np.nonzero(value > 1), strict=True):
             np.testing.assert_array_equal(mine, its)
+
+
+def test_joining_and_assigning_to_a_part_are_one_kernel_each():
+    x, y = T.matrix(dtype="float32"), T.matrix(dtype="float32")
+    outs = [
+        T.tanh(T.concatenate([x, y * 2, x], axis=0)),
+        T.inc_subtensor(x[1::2, ::-3], y[0, 0]),
+        T.set_subtensor(x[-2, 1:4], y[0, :3]) + 1,
+        T.concatenate([x[:3, :0], y], axis=1),
+    ]
+    f = hold_to_numpy([x, y], outs, (singles(5, 7), singles(3, 7)), mode=FOR_A_DEVICE, rtol=1e-6)
+    assert len(f.kernels) == 4
+    many = T.concatenate([x + n for n in range(12)], axis=1)
+    hold_to_numpy([x], [many], [singles(5, 7)], mode=FOR_A_DEVICE)
+
+
+def test_draws_of_any_number_are_one_kernel():
+    state, n = T.lvector(), T.lscalar()
+    for length in (12, 13, n):
+        f = hold_to_numpy(
+            [state, n],
+            [draw("uniform", state, [length], 1, "float32")],
+            *[(np.array([1, 2, 3]), count) for count in (1, 2, 7, 8)],
+            mode=FOR_A_DEVICE,
+        )
+        assert len(f.kernels) == 1
