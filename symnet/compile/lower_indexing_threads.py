@@ -7,7 +7,8 @@ Assignments at (0, j), (1, j'), (2, j'') … are computed on the way: each entry
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 from symnet.compile import nest
 from symnet.compile.builder import NestBuilder
@@ -29,15 +30,15 @@ from symnet.graph import dims
 from symnet.graph.dims import Dimension
 from symnet.graph.variable import Apply, Variable
 from symnet.ops.indexing import AdvancedIncSubtensor, IncSubtensor, Nonzero
-from symnet.ops.joining import Join
+from symnet.ops.joining import Join, RepeatIndices
 
-#: A mask is looked through in at most so many chunks, of at least so many entries.
+#: What is counted is gone through in at most so many chunks, of at least so many entries.
 MOST_CHUNKS = 1024
 LEAST_CHUNK = 32
 #: Up to so many tensors are joined in one kernel.
 MOST_JOINED = 8
 _NOWHERE = Buffer("nowhere", INDEX, 0, "arena")
-COSTS[IncSubtensor] = COSTS[AdvancedIncSubtensor] = COSTS[Join] = 3
+COSTS[IncSubtensor] = COSTS[Join] = 3
 
 
 # --- at a part that a basic index selects -----------------------------------------------------------
@@ -252,7 +253,40 @@ def decoded(flat: Expression, shape: Sequence[Dimension], builder: NestBuilder) 
     return [flat, *reversed(found)] if shape else []
 
 
-# --- masks ------------------------------------------------------------------------------------------
+# --- lengths that only the data knows ---------------------------------------------------------------
+
+
+class _Chunks:
+    """Numbers from 0 up to a total in chunks, of which each counts something; the counts lie in a buffer."""
+
+    def __init__(self, lowering: Lowering, total: Dimension) -> None:
+        self.total = total
+        self.count = max(1, min(MOST_CHUNKS, lowering.capacity([total]) // LEAST_CHUNK))
+        self.length = dims.ceil_divide(total, self.count)
+        self.counts = lowering.scratch("counts", INDEX, (self.count,))
+
+    @contextlib.contextmanager
+    def loop(self, builder: NestBuilder) -> Iterator[tuple[Expression, Expression, Expression]]:
+        """A loop over chunks: each one's number, its first entry, and how many it has."""
+        with builder.loop(self.count, "chunk", parallel=True) as chunk:
+            length = builder.size(self.length)
+            start = builder.let(nest.multiply(chunk, length), "start")
+            left = nest.call("minimum", nest.subtract(builder.size(self.total), start), length)
+            yield chunk, start, builder.let(nest.call("maximum", left, Literal(INDEX, 0)), "extent")
+
+    def before(self, builder: NestBuilder, chunk: Expression) -> nest.Name:
+        """What the chunks before one have counted."""
+        found = builder.declare(Literal(INDEX, 0), "before")
+        with builder.loop(chunk, "k") as k:
+            builder.accumulate(found, "add", builder.load(self.counts, [k]))
+        return found
+
+    def store_total(
+        self, lowering: Lowering, node: Apply, builder: NestBuilder, chunk: Expression, count: Expression
+    ) -> None:
+        """Let the last chunk store what all have counted."""
+        with builder.when(nest.call("eq", chunk, Literal(INDEX, self.count - 1))):
+            store_count(lowering, node, builder, count)
 
 
 @kernel_rule(Nonzero, many_threads=True)
@@ -260,45 +294,66 @@ def _nonzero(lowering: Lowering, node: Apply) -> None:
     """Chunks are counted first; then each stores its indices behind those of the chunks before it."""
     x: Variable = node.inputs[0]
     shape = lowering.shape(x)
-    total = dims.multiply(*shape)
-    chunks = max(1, min(MOST_CHUNKS, lowering.capacity([total]) // LEAST_CHUNK))
-    length = dims.ceil_divide(total, chunks)
-    counts = lowering.scratch("counts", INDEX, (chunks,))
-
-    def entries(builder: NestBuilder, chunk: Expression) -> tuple[Expression, Expression]:
-        start = builder.let(nest.multiply(chunk, builder.size(length)), "start")
-        left = nest.call("minimum", nest.subtract(builder.size(total), start), builder.size(length))
-        return start, builder.let(nest.call("maximum", left, Literal(INDEX, 0)), "extent")
+    chunks = _Chunks(lowering, dims.multiply(*shape))
 
     def entry(builder: NestBuilder, indices: Sequence[Expression]) -> Expression:
         return builder.let(nest.cast(lowering.value(x, indices, builder), BOOL))
 
     builder = lowering.builder()
-    with builder.loop(chunks, "chunk", parallel=True) as chunk:
-        start, extent = entries(builder, chunk)
+    with chunks.loop(builder) as (chunk, start, extent):
         count = builder.declare(Literal(INDEX, 0), "count")
         with builder.loop(extent, "k") as k:
             value = entry(builder, decoded(nest.add(start, k), shape, builder))
             builder.accumulate(count, "add", nest.cast(value, INDEX))
-        builder.store(counts, [chunk], count)
+        builder.store(chunks.counts, [chunk], count)
     lowering.add_kernel(builder, [node], "nonzero_of_chunks")
     targets = [lowering.allocate(each) for each in node.outputs]
     builder = lowering.builder()
-    with builder.loop(chunks, "chunk", parallel=True) as chunk:
-        start, extent = entries(builder, chunk)
-        before = builder.declare(Literal(INDEX, 0), "before")
-        with builder.loop(chunk, "k") as k:
-            builder.accumulate(before, "add", builder.load(counts, [k]))
-        count = builder.declare(before, "count")
+    with chunks.loop(builder) as (chunk, start, extent):
+        count = builder.declare(chunks.before(builder, chunk), "count")
         with builder.loop(extent, "k") as k:
             indices = decoded(nest.add(start, k), shape, builder)
             with builder.when(entry(builder, indices)):
                 for target, index in zip(targets, indices, strict=True):
                     builder.store(target, [count], index)
                 builder.assign(count, nest.add(count, 1))
-        with builder.when(nest.call("eq", chunk, Literal(INDEX, chunks - 1))):
-            store_count(lowering, node, builder, count)
+        chunks.store_total(lowering, node, builder, chunk, count)
     lowering.add_kernel(builder, [node], "nonzero")
+
+
+@kernel_rule(RepeatIndices, many_threads=True)
+def _repeat_indices(lowering: Lowering, node: Apply) -> None:
+    """The same for numbers of repeats. Past the capacity nothing is stored, only counted."""
+    repeats = node.inputs[0]
+    chunks = _Chunks(lowering, lowering.shape(repeats)[0])
+    site = lowering.site(node, "a number of repeats is negative: {0}")
+
+    def entry(builder: NestBuilder, position: Expression) -> Expression:
+        return builder.let(nest.cast(lowering.value(repeats, [position], builder), INDEX), "often")
+
+    builder = lowering.builder()
+    with chunks.loop(builder) as (chunk, start, extent):
+        count = builder.declare(Literal(INDEX, 0), "count")
+        with builder.loop(extent, "k") as k:
+            often = entry(builder, nest.add(start, k))
+            with builder.when(nest.call("lt", often, Literal(INDEX, 0))):
+                builder.fail(site, often)
+            builder.assign(count, nest.add(count, often))
+        builder.store(chunks.counts, [chunk], count)
+    lowering.add_kernel(builder, [node], "repeats_of_chunks")
+    target = lowering.allocate(node.outputs[0])
+    builder = lowering.builder()
+    with chunks.loop(builder) as (chunk, start, extent):
+        count = builder.declare(chunks.before(builder, chunk), "count")
+        with builder.loop(extent, "k") as k:
+            position = nest.add(start, k)
+            with builder.loop(entry(builder, position)):
+                room = nest.call("lt", count, Literal(INDEX, target.buffer.capacity))
+                with builder.when(room):
+                    builder.store(target, [count], position)
+                builder.assign(count, nest.add(count, 1))
+        chunks.store_total(lowering, node, builder, chunk, count)
+    lowering.add_kernel(builder, [node], "repeat_indices")
 
 
 # --- joining ----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from device_programs import FOR_A_DEVICE, FOR_A_DEVICE_AS_WRITTEN
 import symnet
 import symnet.tensor as T
 from symnet.compile import nest
-from symnet.errors import IndexingError
+from symnet.errors import IndexingError, SymnetError
 from symnet.ops.random import draw
 
 RANDOM = np.random.default_rng(0)
@@ -174,3 +174,13 @@ def test_draws_of_any_number_are_one_kernel():
             mode=FOR_A_DEVICE,
         )
         assert len(f.kernels) == 1
+
+
+def test_repeats_are_counted_in_chunks():
+    x, r = T.vector(dtype="float32"), T.lvector()
+    f = symnet.function([x, r], T.repeat(x, r), mode=FOR_A_DEVICE)
+    for length in (300, 1, 77):
+        value, repeats = singles(length), RANDOM.integers(0, 4, length)
+        np.testing.assert_array_equal(f(value, repeats), np.repeat(value, repeats))
+    with pytest.raises(SymnetError, match="negative: -1"):
+        f(value, np.where(np.arange(77) == 50, -1, repeats))
