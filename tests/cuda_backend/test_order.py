@@ -110,7 +110,7 @@ def test_what_only_computes_waits_for_wrong_sizes_alone():
         sketch.add("X", "a")
     sketch.emitted.works[2].careful = False
     assert sketch.waits() == [set(), {0}, {0}, {1, 2}]
-    assert watched_flags(sketch.emitted.works) == [1, 0, 0, 1]
+    assert watched_flags(sketch.emitted.works) == [2, 0, 0, 1]
 
 
 def test_readers_of_a_slot_wait_for_who_finds_it():
@@ -126,7 +126,7 @@ def test_flags_pass_on_that_nothing_ran():
     sketch = Sketch()
     for fails in (False, True, False, True, False):
         sketch.add("", "a", fails)
-    assert watched_flags(sketch.emitted.works) == [1, 1, 0, 0, 1]
+    assert watched_flags(sketch.emitted.works) == [2, 2, 0, 0, 1]
 
 
 def test_without_anything_that_fails_no_flag_is_looked_at():

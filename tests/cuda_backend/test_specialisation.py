@@ -191,6 +191,32 @@ def test_sizes_are_found_on_the_device():
             np.testing.assert_array_equal(found, expected)
 
 
+def test_the_first_kernels_find_sizes_on_their_own():
+    """None waits for a launch that only finds where a mini-batch lies; the tests on it hold all the same."""
+
+    def build(device):
+        i = T.lscalar("i")
+        data, w = symnet.shared(np.arange(40.0).reshape(20, 2), "data"), symnet.shared(np.zeros(2), "w")
+        batch = data[i * 6 : (i + 1) * 6]
+        updates = [(w, w + batch.sum(axis=0))]
+        return symnet.function([i], [T.tanh(batch) + w, T.exp(data[i])], updates=updates, device=device), w
+
+    (f, w), (same, other) = both(build)
+    for i in (0, 2, 1, 3, -1, 2):
+        for found, expected in zip(f(i), same(i), strict=True):
+            np.testing.assert_allclose(found, expected)
+        np.testing.assert_array_equal(w.get_value(), other.get_value())
+    whole, *_ = f._executor.specialisations
+    (first, *rest) = whole.plan.ordered.groups
+    assert first.after == () and any(work.finds for work in first.works)
+    assert sum(work.finds_sizes_itself for work in first.works) >= 2
+    assert all(group.after for group in rest)
+    for each in (f, same):
+        with pytest.raises(IndexingError):
+            each(40)
+    np.testing.assert_array_equal(w.get_value(), other.get_value())
+
+
 def test_a_shared_variable_may_change_its_length():
     def build(device):
         x, w = T.vector("x"), symnet.shared(np.ones(2), "w")

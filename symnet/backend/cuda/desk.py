@@ -57,7 +57,8 @@ class Desk:
         self._place(lengths)
         self.state = self._end
         self.flags = self.state + _WORD.itemsize * FLAGS
-        flags_end = self.flags + _WORD.itemsize * len(emitted.flags)
+        # One flag more tells, of many calls in a row, that one before failed.
+        flags_end = self.flags + _WORD.itemsize * (len(emitted.flags) + 1)
         self.slots = self._end = -(-flags_end // ALIGNMENT) * ALIGNMENT
         self._end += -(-_WORD.itemsize * max(1, len(emitted.slots)) // ALIGNMENT) * ALIGNMENT
         self.known = self.state, self._end
@@ -69,12 +70,12 @@ class Desk:
         self.host = device.allocate_host(self._end)
         self.lengths = self._words(self.offsets[lengths], lengths.capacity)
         self.status_words = self._words(self.state + _WORD.itemsize * STATUS, STATUS_WORDS)
-        self.state_words = self._words(self.state, FLAGS + len(emitted.flags))
+        self.state_words = self._words(self.state, FLAGS + len(emitted.flags) + 1)
         self.flag_words = self._words(self.flags, len(emitted.flags))
         self.slot_words = self._words(self.slots, len(emitted.slots))
         self._entries = {buffer: self._view(buffer) for buffer in self.offsets}
         self.slots_pointer = Pointer(self.memory, self.slots, "int64", max(1, len(emitted.slots)))
-        self.state_pointer = Pointer(self.memory, self.state, "int64", FLAGS + len(emitted.flags))
+        self.state_pointer = Pointer(self.memory, self.state, "int64", FLAGS + len(emitted.flags) + 1)
 
     def _place(self, buffer: Buffer) -> None:
         self.offsets[buffer] = self._end

@@ -9,7 +9,7 @@ it failed; 2 a guard failed; 3 a size is above its capacity; 9 one before it fai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,21 @@ SizeStep = SlotStep | GuardStep | CheckStep
 Printer = Callable[[KernelCall | ContractionCall, Sequence[int | str]], Sequence[Body]]
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How any thread finds sizes for itself: statements, and for each slot what has its value behind them.
+
+    Where a size is wrong the statements leave; `LEAVE` stands for that, indented by four.
+    """
+
+    lines: tuple[str, ...]
+    values: Mapping[int, str]
+
+
+#: Stands in a recipe for leaving.
+LEAVE = "    leave"
+
+
 @dataclass(eq=False)
 class Work:
     """One body, and what it is given.
@@ -70,6 +85,10 @@ class Work:
         they compute is lost, but they touch nothing that they should not.
     tests_sizes
         Whether it is sizes that it may find wrong.
+    recipe
+        Of one that finds sizes out of what a call is given alone: how others do so, too.
+    finds_sizes_itself
+        Whether it does so, and thus need not wait for the first work.
     """
 
     number: int
@@ -82,6 +101,8 @@ class Work:
     flag: int | None = None
     careful: bool = True
     tests_sizes: bool = False
+    recipe: Recipe | None = None
+    finds_sizes_itself: bool = False
 
     @property
     def writes(self) -> list[Buffer]:
@@ -328,6 +349,7 @@ class _Emitter:
             needs=tuple(sorted(printer.needs - set(printer.found))),
             finds=tuple(printer.found),
             tests_sizes=printer.can_fail,
+            recipe=printer.recipe(),
         )
 
 
@@ -370,6 +392,8 @@ class _SizePrinter:
         self.found: list[int] = []
         self.can_fail = False
         self._known: dict[Any, str] = {}
+        self._recipe: list[str] = []
+        self._values: dict[int, str] = {}
 
     def step(self, number: int, step: SizeStep) -> None:
         """Print one step."""
@@ -387,17 +411,25 @@ class _SizePrinter:
             shown = [self._text(each) for each in step.shown]
             self._leave_if(f"{condition} == 0", FAILED, [str(step.site), *shown])
 
+    def recipe(self) -> Recipe | None:
+        """The same without telling anybody, where it reads nothing that a kernel writes."""
+        if self.needs or any(buffer.kind not in ("input", "lengths") for buffer in self.buffers):
+            return None
+        return Recipe(tuple(self._recipe), self._values)
+
     def find(self, name: str, size: Dimension) -> str:
         """Print what finds a slot; its value's text."""
         number = self.emitter._slots[name]
         value = self._text(size)
         self.lines.append(f"{SLOTS}[{number}] = {value}")
+        self._values[number] = value
         self.found.append(number)
         self._known[SlotLeaf(name)] = value
         return value
 
     def _leave_if(self, condition: str, code: int, words: Sequence[str]) -> None:
         self.can_fail = True
+        self._recipe += [f"if {condition}:", LEAVE]
         self.lines.append(f"if {condition}:")
         for place, word in enumerate(words):
             self.lines.append(f"    {STATE}[{STATUS + place}] = {word}")
@@ -414,6 +446,7 @@ class _SizePrinter:
             text = self._leaf(leaf) if size.function == "leaf" else self._call(size)
             known = self._known[leaf] = f"size{len(self._known)}"
             self.lines.append(f"{known} = {text}")
+            self._recipe.append(f"{known} = {text}")
         return known
 
     def _call(self, size: Size) -> str:

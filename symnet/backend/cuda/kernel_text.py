@@ -124,7 +124,7 @@ def _part(work: Work, own: int | None, names: dict[Buffer, str], suffix: str) ->
         f"{renamed.get(name, name)} = {SLOTS}[{slot}]"
         for name, slot in zip(body.sizes, work.sizes, strict=True)
     ]
-    return [*lines, *(_with_names(body.lines, renamed) if renamed else body.lines)]
+    return [*lines, *(with_names(body.lines, renamed) if renamed else body.lines)]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -136,7 +136,7 @@ def _assigned(lines: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(node.id for node in stored if isinstance(node.ctx, ast.Store)))
 
 
-def _with_names(lines: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
+def with_names(lines: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
     """Statements with other names; attributes and keywords stay."""
     tokens = list(tokenize.generate_tokens(io.StringIO("\n".join(lines) + "\n").readline))
     changed = list(lines)

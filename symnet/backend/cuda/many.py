@@ -73,7 +73,9 @@ class ManyCalls:
         count, advance = self._mark(f"words[{_DONE}] = words[{_BASE}] + number[0] + 1"), self._mark(
             f"words[{_BASE}] += number[0] + 1"
         )
+        # The last of a call's flags tells that any was set; whoever sees that tells the calls behind.
         flag = len(plan.emitted.flags) - 1 if plan.emitted.flags else None
+        count.flag = None if flag is None else flag + 1
         texts = []
         for works in ([*bring, count], [*keep, *bring, count], [*keep, count], [advance]):
             texts.append(assemble(works, [flag] * len(works)))

@@ -104,7 +104,7 @@ def dependencies(works: Sequence[Work]) -> list[set[int]]:
     last_test: int | None = None
     for work in works:
         tested = last_failing if work.careful else last_test
-        waits = set() if tested is None else {tested}
+        waits = set() if tested is None or (tested == 0 and work.finds_sizes_itself) else {tested}
         written = set(work.writes)
         for buffer in work.buffers:
             if buffer in writer:

@@ -16,6 +16,7 @@ from typing import Any
 from symnet.backend.cuda import toolkit
 from symnet.backend.cuda.device import Code, Device
 from symnet.backend.cuda.emit import Emitted, Printer, Work, emit
+from symnet.backend.cuda.first_sizes import find_sizes_beside
 from symnet.backend.cuda.kernel_text import NAME, Text, assemble, assemble_serial
 from symnet.backend.cuda.linker import Linked
 from symnet.backend.cuda.machine import Machine
@@ -69,6 +70,8 @@ def plan(
     """
     table = table_of(program)
     emitted = emit(program, table, machine, printer)
+    if not profiled:
+        find_sizes_beside(emitted.works)
     ordered = order(program, emitted, machine, together=not profiled)
     made = Plan(program, table, machine, emitted, ordered)
     known: dict[tuple[str, tuple[str, ...]], int] = {}
@@ -88,15 +91,19 @@ def watched_flags(works: Sequence[Work]) -> list[int | None]:
     """For each work the flag that tells it not to run.
 
     It is that of the last one before it whose failure forbids it to run: who does not run passes that on.
-    Where there is none it is the program's last one, which is set when the run before this one failed.
+    Where there is none it is the flag behind the program's own, which is set when the call before this one
+    failed, of many in a row.
     """
-    last = max((work.flag for work in works if work.flag is not None), default=None)
+    own = sum(work.flag is not None for work in works)
+    stop = own if own else None
     found: list[int | None] = []
     failing: int | None = None
     test: int | None = None
     for work in works:
         watched = failing if work.careful else test
-        found.append(last if watched is None else watched)
+        if work.finds_sizes_itself and watched == works[0].flag:
+            watched = None
+        found.append(stop if watched is None else watched)
         if work.flag is not None:
             failing = work.flag
             test = work.flag if work.tests_sizes else test
