@@ -109,6 +109,11 @@ def test_lengths_that_change():
     assert f.report["specialisations"] <= 4
 
 
+def test_an_array_of_which_the_length_alone_is_wanted_may_be_of_any_dtype():
+    x = T.TensorType("complex64", (None,))("x")
+    assert symnet.function([x], x.shape[0], device="cuda")(np.ones(3, "complex64")) == 3
+
+
 def test_a_function_on_a_device_is_pickled():
     train, w = step("cuda")
     train(0)

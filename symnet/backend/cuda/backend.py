@@ -12,7 +12,7 @@ from symnet.backend.cuda.device import Device, DeviceArray, Transfers
 from symnet.compile.backend import Pattern, Specialisation
 from symnet.compile.container import Container
 from symnet.compile.memory import bytes_of, lifetimes
-from symnet.compile.program import Buffer, Program
+from symnet.compile.program import Buffer, Program, table_of
 from symnet.compile.shared import SharedVariable
 from symnet.compile.target import CUDA
 from symnet.errors import CudaError
@@ -102,7 +102,7 @@ def require_memory(
         "intermediate results, at their peak": program.arena_bytes,
         "arguments, results and constants": sum(
             bytes_of(each)
-            for each in program.buffers
+            for each in table_of(program).pointers
             if each.kind in ("output", "constant") or (each.kind == "input" and each.source < arguments)
         ),
         "shared variables that are not on it yet": sum(
