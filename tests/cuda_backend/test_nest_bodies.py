@@ -263,3 +263,29 @@ def test_draws_that_are_written_by_fours_share_a_block():
     out = np.zeros(80, np.float32)
     by_simulator([draws_by_fours(20)])["draws"](out)
     np.testing.assert_array_equal(out, philox.uniform((12345678901, 7, 3), 80, "float32"))
+
+
+def divided(count: int, shift: int, divisor: int) -> Nest:
+    """quotients[i], rests[i] = divmod(i - shift, divisor)."""
+    value = nest.subtract(index("i"), shift)
+    stores = (
+        Store("quotients", index("i"), nest.call("floordiv", value, Literal(INDEX, divisor))),
+        Store("rests", index("i"), nest.call("mod", value, Literal(INDEX, divisor))),
+    )
+    buffers = (BufferParameter("quotients", INDEX, True), BufferParameter("rests", INDEX, True))
+    return Nest("divided", buffers, (), (For("i", Literal(INDEX, count), stores, parallel=True),))
+
+
+@pytest.mark.parametrize("shift", [0, 30])
+@pytest.mark.parametrize("divisor", [1, 4, 7])
+def test_indices_are_divided_by_numbers(shift, divisor):
+    quotients, rests = np.zeros(70, np.int64), np.zeros(70, np.int64)
+    by_simulator([divided(70, shift, divisor)])["divided"](quotients, rests)
+    expected = np.divmod(np.arange(70) - shift, divisor)
+    np.testing.assert_array_equal((quotients, rests), expected)
+
+
+def test_divisions_are_short_where_no_value_is_long_or_negative():
+    assert "np.uint32(i) // np.uint32(7)" in lines_of(divided(70, 0, 7))
+    assert "(i - 30) // 7" in lines_of(divided(70, 30, 7))
+    assert "i // 7" in lines_of(divided(2**32 + 1, 0, 7))

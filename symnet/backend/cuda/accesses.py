@@ -81,3 +81,63 @@ def accesses(body: Sequence[Statement]) -> list[tuple[str, Expression, str]]:
                 if isinstance(each, nest.Load):
                     found.append((each.buffer, each.index, each.dtype))
     return found
+
+
+# --- ranges ------------------------------------------------------------------------------------------
+
+Range = tuple[int, int]
+
+
+def ranges_of(body: Sequence[Statement], sizes: Mapping[str, int]) -> dict[str, Range]:
+    """The least and the largest value of loops' variables and of names for indices, where they are known.
+
+    `sizes` are the largest values of the names that extents are made of.
+    """
+    found: dict[str, Range | None] = {name: (0, most) for name, most in sizes.items()}
+    for statement in nest.walk_statements(tuple(body)):
+        name, made = "", None
+        match statement:
+            case nest.For(name=name, extent=extent):
+                most = range_of(extent, found)
+                made = None if most is None else (0, max(0, most[1] - 1))
+            case nest.Let(name=name, value=value):
+                made = range_of(value, found)
+            case nest.Declare(name=name):
+                pass
+        if name:
+            # A name that is bound in several places has the range of all.
+            before = found.get(name, made)
+            both = before is not None and made is not None
+            found[name] = (min(before[0], made[0]), max(before[1], made[1])) if both else None  # type: ignore[index]
+    return {name: known for name, known in found.items() if known is not None}
+
+
+def range_of(expression: Expression, known: Mapping[str, Range | None]) -> Range | None:
+    """The least and the largest value of an index; None where that is not known."""
+    if expression.dtype != INDEX:
+        return None
+    match expression:
+        case Literal(value=value):
+            return int(value), int(value)
+        case Name(name=name):
+            return known.get(name)
+        case Call(function=function, arguments=(left, right)):
+            a, b = range_of(left, known), range_of(right, known)
+            if a is None or b is None:
+                return None
+            if function == "add":
+                return a[0] + b[0], a[1] + b[1]
+            if function == "sub":
+                return a[0] - b[1], a[1] - b[0]
+            if function == "mul":
+                products = [x * y for x in a for y in b]
+                return min(products), max(products)
+            if function in ("minimum", "maximum"):
+                choose = min if function == "minimum" else max
+                return choose(a[0], b[0]), choose(a[1], b[1])
+            if function == "floordiv" and b[0] > 0:
+                quotients = [x // y for x in a for y in b]
+                return min(quotients), max(quotients)
+            if function == "mod" and b[0] > 0:
+                return 0, b[1] - 1
+    return None

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from symnet.backend.cuda.accesses import LANES, accesses, affine, sums_of
+from symnet.backend.cuda.accesses import LANES, accesses, affine, ranges_of, sums_of
 from symnet.backend.cuda.body import BLOCK, THREAD, Body
 from symnet.backend.cuda.lockstep import LockstepPrinter, can_go_together
 from symnet.backend.cuda.machine import Machine
@@ -75,6 +75,7 @@ def serial_body(kernel: Nest) -> Body:
 
 def _body(kernel: Nest, grid: Grid, machine: Machine, capacities: Mapping[str, int]) -> Body:
     printer = LockstepPrinter(kernel.buffers, kernel.sizes)
+    printer.ranges = ranges_of(kernel.body, {name: capacities.get(name, 2**62) for name in kernel.sizes})
     items = items_of(grid.loops, capacities)
     if items is not None:
         sharing = plan(grid, items, machine, capacities)

@@ -11,13 +11,13 @@ import builtins
 import keyword
 from collections.abc import Sequence
 
-from symnet.backend.cuda.accesses import affine
+from symnet.backend.cuda.accesses import Range, affine, range_of
 from symnet.backend.cuda.body import BLOCK, OWN, STATE, THREAD
 from symnet.backend.cuda.toolkit import NAMES
 from symnet.backend.cuda.written_out import OF_THE_DEVICE, call_written_out
 from symnet.compile import library, nest
 from symnet.compile.nest import INDEX, Call, Cast, Expression, Literal, Statement
-from symnet.compile.print_numba import _ATOM, _PRODUCT, _SUM, _Printer
+from symnet.compile.print_numba import _ATOM, _BIT_AND, _PRODUCT, _SHIFT, _SUM, _Printer
 
 #: Functions of integers that `math` has in a kernel.
 _OF_INTEGERS = frozenset("abs maximum minimum sign floordiv mod fmod shift_left shift_right".split())
@@ -47,6 +47,8 @@ class BodyPrinter(_Printer):
         #: Of loops in order, the factor of each in the number of an item; that number's names in the text.
         self.rows: dict[str, int] = {}
         self.items: tuple[str, ...] = ()
+        #: What is known of the values of names.
+        self.ranges: dict[str, Range] = {}
         self.used_buffers: dict[str, None] = {}
         self.used_sizes: dict[str, None] = {}
         self.sizes = frozenset(sizes)
@@ -217,6 +219,25 @@ class BodyPrinter(_Printer):
         if function in ("abs", "sign", "maximum", "minimum"):
             return self._apply(f"math.{function}", arguments), _ATOM
         return super()._integer_call(function, dtype, arguments)
+
+    def _guarded(
+        self, function: str, dtype: str, signed: bool, arguments: Sequence[Expression]
+    ) -> tuple[str, int]:
+        """Divisions of indices by numbers, by shifts and in 32 bits where they may be."""
+        match arguments:
+            case (value, Literal(value=by)) if dtype == INDEX and by > 0 and function in ("floordiv", "mod"):
+                whole, divisor = function == "floordiv", int(by)
+                if divisor & (divisor - 1) == 0:
+                    # Rounds down, and is not negative, for negative values too.
+                    if whole:
+                        return f"{self.text(value, _SHIFT)} >> {divisor.bit_length() - 1}", _SHIFT
+                    return f"{self.text(value, _BIT_AND)} & {divisor - 1}", _BIT_AND
+                known = range_of(value, self.ranges)
+                if known is not None and known[0] >= 0 and max(known[1], divisor) < 2**32:
+                    operator = "//" if whole else "%"
+                    short = f"np.uint32({self.text(value)}) {operator} np.uint32({divisor})"
+                    return f"np.int64({short})", _ATOM
+        return super()._guarded(function, dtype, signed, arguments)
 
     def _helper(self, helper: str, name: str, dtype: str) -> str:
         function = name.removesuffix(f"_{dtype}")
