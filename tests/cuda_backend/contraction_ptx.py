@@ -88,10 +88,12 @@ def errors() -> dict[str, object]:
             for scratch in body.scratch:
                 memory.setdefault(scratch.name, np.full(scratch.count, np.nan, scratch.dtype))
             machine = Machine(read(ptx_of(body, H100.compute)))
-            words = machine.memory.place(np.zeros(8, "int64"))
-            places = [machine.memory.place(memory[each.name]) for each in body.parameters]
-            machine.launch("kernel", body.blocks, H100.threads, [*places, words, words])
-            for each, place in zip(body.parameters, places, strict=True):
+            words = np.zeros(8, "int64")
+            arrays = [*(memory[each.name] for each in body.parameters), words, words]
+            places = [machine.memory.place(each) for each in arrays]
+            pieces = [(place, each.nbytes) for place, each in zip(places, arrays, strict=True)]
+            machine.launch("kernel", body.blocks, H100.threads, pieces)
+            for each, place in zip(body.parameters, places, strict=False):
                 memory[each.name] = machine.memory.array(place, memory[each.name])
         expected, target = within(given.target, given.product)
         target[...] = given.product + (target if contraction.accumulate else 0)

@@ -97,7 +97,7 @@ class _Choice:
     def made(self) -> Plan:
         """The plan with the best tile."""
         best, least = (Tile(1, self.machine.threads, 1, 1, 1, 8), 1), math.inf
-        for tile in self._tiles():
+        for tile in list(self._tiles()) or list(self._spare()):
             for parts, cycles in self._cycles(tile):
                 if cycles < least:
                     best, least = (tile, parts), cycles
@@ -131,11 +131,9 @@ class _Choice:
                                 yield tile
                     down *= 2
                 groups *= 2
-        # What is wider than the result, where no tile is not.
-        yield from self._spare()
 
     def _spare(self) -> Iterator[Tile]:
-        """Tiles that fit anything: all groups on one sum, or threads in a row."""
+        """Tiles that fit where all others reach too far: all threads on one sum, or side by side."""
         for tile in (
             Tile(1, 1, self.machine.threads, 1, 1, max(8, self.machine.threads)),
             Tile(1, self.machine.threads, 1, 1, 1, 8),
