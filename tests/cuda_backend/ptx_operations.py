@@ -546,6 +546,20 @@ class _Maker:
 
         return self._compute(logic)
 
+    def _dp2a(self) -> Act:
+        """The sum of two products of halves of a word with bytes of another, and a third."""
+        if self.kinds != ["u32", "u32"]:
+            self._unknown()
+        first = 16 if "hi" in self.instruction.modifiers else 0
+
+        def dot(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+            for number in range(2):
+                half = (a >> np.uint32(16 * number)) & np.uint32(0xFFFF)
+                c = c + half * ((b >> np.uint32(first + 8 * number)) & np.uint32(0xFF))
+            return c
+
+        return self._compute(dot)
+
     def _prmt(self) -> Act:
         def permute(a: np.ndarray, b: np.ndarray, selector: np.ndarray) -> np.ndarray:
             whole = (b.astype(np.uint64) << np.uint64(32)) | a

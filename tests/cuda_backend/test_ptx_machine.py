@@ -61,6 +61,8 @@ def integers(operation):
         ("prmt.b32 %r6, %r5, 0, 0x4440;", NUMBERS & 255),
         ("shf.l.wrap.b32 %r6, %r5, %r5, 33;", (NUMBERS << 1) | (NUMBERS < 0)),
         ("lop3.b32 %r6, %r5, 12, 10, 0xE8;", (NUMBERS & 12) | (NUMBERS & 10) | 8),
+        ("dp2a.lo.u32.u32 %r6, 131079, %r5, 5;", 5 + 7 * (NUMBERS & 255) + 2 * (NUMBERS >> 8 & 255)),
+        ("dp2a.hi.u32.u32 %r6, 7, %r5, 5;", 5 + 7 * (NUMBERS >> 16 & 255)),
         ("min.s32 %r6, %r5, 3; max.s32 %r6, %r6, -3;", NUMBERS.clip(-3, 3)),
         ("clz.b32 %r6, %r5;", [32 - int(n).bit_length() if n >= 0 else 0 for n in NUMBERS]),
         ("setp.lt.s32 %p1|%p2, %r5, 4; selp.b32 %r6, 1, 2, %p2;", np.where(NUMBERS < 4, 2, 1)),
