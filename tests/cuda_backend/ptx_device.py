@@ -95,6 +95,7 @@ class PtxGraph:
         if isinstance(node, Launch):
             function: Any = node.function
             function.launch(node)
+            self.device.launches += 1
             return memory.touched()
         assert isinstance(node, Copy)
         start = node.memory.address - memory.base
@@ -121,6 +122,8 @@ class PtxDevice:
     def __init__(self, machine: Machine = H100) -> None:
         self.machine = machine
         self.memory = ptx_machine.Memory()
+        #: How many kernels ran.
+        self.launches = 0
         self._modules: dict[str, Module] = {}
 
     def allocate(self, count: int) -> PtxMemory:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from .networks import NAMES, TINY, training
+from .processes import written_by
 
 #: The other order of sums lets float32 parameters part by about so much in three steps.
 TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
@@ -55,3 +56,17 @@ def test_many_steps_by_map():
         assert np.stack(each).tobytes() == np.asarray(column).tobytes()
     for mine, its in zip(mapped.params(), looped.params(), strict=True):
         assert mine.tobytes() == its.tobytes()
+
+
+def test_a_network_trains_by_its_compiled_code():
+    """Two steps of the one with convolutions and masks, by the PTX that a GPU would get."""
+    (found,) = written_by("run_ptx", "networks", "dropout").values()
+    assert found["masks"] == 2 * TINY.batch * (2 + 2 * TINY.dropped)
+    assert found["launches"] >= 2 * found["kernels"] > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [each for each in NAMES if each != "dropout"])
+def test_all_networks_train_by_their_compiled_code(name):
+    (found,) = written_by("run_ptx", "networks", name).values()
+    assert found["launches"] >= 2 * found["kernels"] > 4
