@@ -19,7 +19,8 @@ def check(name: str, kernels: dict[str, Any]) -> None:
         registers, shared, spilled = takes["linked"]
         assert takes["spill_stores"] == takes["spill_loads"] == spilled == 0, kernel
         assert takes["stack"] == 0, kernel
-        assert takes["shared"] == shared <= MOST_SHARED_BYTES, kernel
+        # The linker adds arrays up, the assembler aligns them.
+        assert shared <= takes["shared"] < shared + 64 and takes["shared"] <= MOST_SHARED_BYTES, kernel
         for each in (registers, takes["registers"]):
             assert 0 < each <= MOST_REGISTERS, kernel
             # At least two blocks find room, so that one runs while another waits.
