@@ -7,7 +7,7 @@
 It runs, one after the other,
 
     contract    tests/contract with the device as symnet's: every op on every sample against NumPy
-    compile     what symnet compiles for the sections of training, in as many processes as there are cores
+    compile     what symnet compiles for the sections of training, several functions at a time
     networks    the book's four networks trained some steps, by f(i) and by f.map; costs against the CPU's
     steps       their training steps at mini-batch 10 and 128, by f(i) and by f.map
     epoch       5,000 steps of the network of two convolutions in one call
@@ -68,6 +68,8 @@ BUDGETS = {
 # What finding out the systems may take, and all of it together.
 START_SECONDS, ALL_SECONDS = 60, 465
 COMPILED_SECTIONS = ("steps", "epoch", "alexnet")
+# A program's kernels are compiled by several processes already.
+CORES_FOR_COMPILING = 4
 REAL = Settings(repetitions=7, seconds=0.03)
 TINY = Settings(repetitions=1, seconds=0.001, compared=1)
 # Of each section no more than so many workloads where it is but shown that they run.
@@ -231,7 +233,9 @@ class Run:
     def _compile(self) -> None:
         chosen = [each for name in COMPILED_SECTIONS for each in self._chosen(name)]
         chosen = chosen[:1] if self.small else chosen
-        with ThreadPoolExecutor(self.cores) as pool:
+        # Many steps in a call have the kernels of one, which are in the cache by then.
+        chosen.sort(key=lambda workload: workload.kind in ("training_steps", "training_epoch"))
+        with ThreadPoolExecutor(max(1, self.cores // CORES_FOR_COMPILING)) as pool:
             for workload, seconds in zip(chosen, pool.map(self._compiled, chosen), strict=True):
                 if seconds is not None:
                     self.found["compiling"][workload.name] = seconds
