@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from symnet.backend.cuda.device import Array, Device, Memory, Pointer
-from symnet.backend.cuda.emit import FLAGS, STATUS
+from symnet.backend.cuda.emit import FLAGS, SKIPPED, STATUS
 from symnet.backend.cuda.runtime import Plan
 from symnet.compile.memory import ITEM_BYTES, bytes_of
 from symnet.compile.plan import STATUS_WORDS
@@ -113,8 +113,6 @@ class Desk:
         """The number of the flag of the first failure and its code; None where nothing failed."""
         if not self.flag_words.any():
             return None
-        from symnet.backend.cuda.emit import SKIPPED
-
         for number, code in enumerate(self.flag_words.tolist()):
             if code not in (0, SKIPPED):
                 return number, code

@@ -3,17 +3,8 @@
 `symnet.backend.cuda.driver` is a GPU by way of its driver, `symnet.backend.cuda.simulator` the same over
 NumPy's memory. A graph is what runs: launches and copies in an order of their own, set up once, run often.
 
-How a function uses it: `find_device()` (`symnet.backend.cuda.runtime`) gives the one device of the process;
-a shared variable's container keeps a `DeviceArray` beside its host array, and versions say which is newer;
-`symnet.backend.cuda.specialisation.Specialisation(program, device, pattern, arguments)` offers
-
-* `run(values, shared) -> (code, status, results)`: argument arrays on the host and a `DeviceArray` for each
-  shared variable in; codes and status words as the CPU's entry has them (0; 1 site and values; 2 step and
-  value; 3 slot's word and value; 4 Python raised, `host.take_error()` says what), results on the host;
-* `run_many(values, columns, shared, results, first, last) -> int`: how many calls were done before one that
-  needs the Python path, as the CPU's;
-* `result_shapes(shapes)`, `sizes()`, `clocks()`, `report` (cache, seconds, kernels, launches, transfers),
-  `kernels`, `code.codes` (text, PTX, registers of each), `program`, `table`, `pattern`, `can_be_quick`.
+`symnet.backend.cuda.runtime.find_device` gives the one device of the process. A shared variable's container
+keeps a `DeviceArray` beside its host array; versions say which is newer.
 """
 
 from __future__ import annotations

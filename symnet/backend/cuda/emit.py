@@ -9,6 +9,7 @@ it failed; 2 a guard failed; 3 a size is above its capacity; 9 one before it fai
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -164,9 +165,12 @@ def kernel_printer(program: Program, machine: Machine) -> Printer:
     return bodies
 
 
+_TELLS = re.compile(rf"\b{STATE}\[")
+
+
 def can_fail(body: Body) -> bool:
     """Whether a kernel's body may tell a failure."""
-    return any(f"{STATE}[" in line for line in body.lines)
+    return any(_TELLS.search(line) for line in body.lines)
 
 
 def _waits_for_nothing(size: Dimension, known: set[str]) -> bool:

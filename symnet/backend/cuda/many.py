@@ -9,6 +9,7 @@ nothing, since each kernel looks at the flags first.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -243,7 +244,5 @@ class ManyCalls:
 
 def _moved(node: Node, first: int) -> Node:
     """A node of a call, behind the nodes before its first one: it waits for the last of those at least."""
-    from dataclasses import replace
-
     after = tuple(each + first for each in node.after) or (first - 1,)
     return replace(node, after=after)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import functools
 import math
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -325,7 +326,8 @@ def _find_waits(ordered: Ordered, waits: Sequence[set[int]]) -> None:
     """Set what each group waits for: works' dependencies, and memory that is used anew."""
     of_work = {work.number: number for number, group in enumerate(ordered.groups) for work in group.works}
     users: list[tuple[int, int, int, bool]] = []
-    reached: list[set[int]] = []
+    #: For each group those that it waits for, also through others, as bits of a number.
+    reached: list[int] = []
     for number, group in enumerate(ordered.groups):
         before = {of_work[each] for work in group.works for each in waits[work.number]} - {number}
         mine = []
@@ -349,6 +351,6 @@ def _find_waits(ordered: Ordered, waits: Sequence[set[int]]) -> None:
         users += mine
         # Only groups of one segment are nodes of one graph.
         before = {each for each in before if ordered.groups[each].segment == group.segment}
-        further = set().union(*(reached[each] for each in before)) if before else set()
-        group.after = tuple(sorted(before - further))
-        reached.append(before | further)
+        further = functools.reduce(operator.or_, (reached[each] for each in before), 0)
+        group.after = tuple(each for each in sorted(before) if not further >> each & 1)
+        reached.append(functools.reduce(operator.or_, (1 << each for each in before), further))

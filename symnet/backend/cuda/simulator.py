@@ -9,6 +9,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -126,8 +127,6 @@ class SimulatedDevice:
 
 
 def _without_waits(node: Node) -> Node:
-    from dataclasses import replace
-
     return replace(node, after=())
 
 
