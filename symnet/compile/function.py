@@ -194,8 +194,9 @@ class Function:
     def profile(self, *args: Any, n: int = 100, **kwargs: Any) -> Profile:
         """Call the function `n` times with these arguments, and tell where the time went.
 
-        The times of kernels are taken inside the generated code, by a twin that is compiled with clocks; two
-        calls more come first, which compile it. Updates are applied by all of these calls.
+        The times of kernels are taken inside the generated code, by a twin that is compiled with clocks; on a
+        GPU by its clock, one kernel after another. Two calls more come first, which compile it. Updates are
+        applied by all of these calls.
 
         Returns
         -------

@@ -1,7 +1,7 @@
 """Profiles: takes a function and arguments, hands on where the time of its calls goes, kernel by kernel.
 
-The times are taken inside the generated code, by a twin of the function that is compiled with clocks; the
-function itself has none.
+The times are taken inside the generated code, by a twin of the function that is compiled with clocks (on a
+GPU by its clock, each kernel by itself); the function itself has none.
 """
 
 from __future__ import annotations
