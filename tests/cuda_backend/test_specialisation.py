@@ -217,6 +217,22 @@ def test_the_first_kernels_find_sizes_on_their_own():
     np.testing.assert_array_equal(w.get_value(), other.get_value())
 
 
+def test_a_number_that_sizes_are_made_of_may_be_updated():
+    """Its new value is not what the same call's sizes are found by, in whatever order things are stored."""
+
+    def build(device):
+        data = symnet.shared(np.arange(40.0).reshape(20, 2), "data")
+        i, w = symnet.shared(np.int64(0), "i"), symnet.shared(np.zeros((4, 2)), "w")
+        batch = data[i * 4 : (i + 1) * 4]
+        updates = [(i, (i + 1) % 4), (w, w + batch)]
+        return symnet.function([], T.tanh(batch), updates=updates, device=device), w
+
+    (f, w), (same, other) = both(build)
+    for _ in range(7):
+        np.testing.assert_allclose(f(), same())
+        np.testing.assert_array_equal(w.get_value(), other.get_value())
+
+
 def test_a_shared_variable_may_change_its_length():
     def build(device):
         x, w = T.vector("x"), symnet.shared(np.ones(2), "w")
