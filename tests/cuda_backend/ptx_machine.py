@@ -363,10 +363,18 @@ class Machine:
             ]
         return self._code[function.name]
 
-    def launch(self, name: str, blocks: int, threads: int, arguments: Sequence[tuple[int, int]]) -> int:
-        """Run a kernel on a grid, given its pointers: an address, and how many bytes it may touch there.
+    def launch(
+        self,
+        name: str,
+        blocks: int,
+        threads: int,
+        arguments: Sequence[tuple[int, int]],
+        chosen: Sequence[int] | None = None,
+    ) -> int:
+        """Run a kernel on a grid, or on chosen blocks of it.
 
-        Returns how many instructions ran, each on any number of threads.
+        `arguments` are its pointers: an address, and how many bytes it may touch there. Returns how many
+        instructions ran, each on any number of threads.
         """
         kernel = self.module.kernels[name]
         if len(kernel.parameters) != len(arguments):
@@ -378,8 +386,9 @@ class Machine:
         }
         some = max(1, _MOST_LANES // threads)
         executed = 0
-        for first in range(0, blocks, some):
-            numbers = np.arange(first, min(blocks, first + some))
+        wanted = np.arange(blocks) if chosen is None else np.array(chosen)
+        for first in range(0, len(wanted), some):
+            numbers = wanted[first : first + some]
             run = Run(self, numbers, blocks, threads)
             run.run(kernel, given, np.arange(run.count))
             executed += run.executed
