@@ -10,7 +10,8 @@ import pytest
 
 from symnet.backend.cuda import toolkit
 from symnet.backend.cuda.body import Body
-from symnet.backend.cuda.emit import FLAGS, Emitted, Work
+from symnet.backend.cuda.emit import FLAGS, LEAVE, Emitted, Recipe, Work
+from symnet.backend.cuda.first_sizes import find_sizes_beside
 from symnet.backend.cuda.kernel_text import NAME, assemble
 from symnet.backend.cuda.machine import SIMULATOR
 from symnet.backend.cuda.order import (
@@ -133,6 +134,29 @@ def test_without_anything_that_fails_no_flag_is_looked_at():
     sketch = Sketch()
     sketch.add("", "a")
     assert watched_flags(sketch.emitted.works) == [None]
+
+
+@pytest.mark.parametrize("updated", [False, True])
+def test_sizes_are_found_anew_unless_what_they_are_made_of_is_written(updated):
+    sketch = Sketch()
+    sketch.add("N", "")
+    sketch.add("X", "a")
+    if updated:
+        sketch.add("a", "N")
+    first, second, *_ = sketch.emitted.works
+    first.finds, second.needs, second.sizes = (0,), (0,), (0,)
+    first.recipe = Recipe(("size0 = np.int64(N[0])", "if size0 > 4:", LEAVE), {0: "size0"})
+    second.body = replace(second.body, sizes=("n0",), lines=("a[thread] = n0",))
+    find_sizes_beside(sketch.emitted.works)
+    assert second.finds_sizes_itself is not updated
+    assert sketch.waits()[1] == ({0} if updated else set())
+    text, buffers = assemble([second], [None])
+    slots = np.array([3])
+    for number, expected in ((2, 2), (5, 0)):
+        arrays = {"X": np.zeros(64, np.float32), "a": np.zeros(64), "N": np.full(64, number)}
+        run = toolkit.simulate(text.source, NAME)
+        run(1, 2, *(arrays[each.name] for each in buffers), slots, np.zeros(8, np.int64))
+        assert arrays["a"][:3].tolist() == ([3, 3, 0] if updated else [expected, expected, 0])
 
 
 # --- what shares a kernel --------------------------------------------------------------------------
