@@ -16,8 +16,8 @@ from symnet.backend.cuda.body import BLOCK, OWN, STATE, THREAD
 from symnet.backend.cuda.toolkit import NAMES
 from symnet.backend.cuda.written_out import OF_THE_DEVICE, call_written_out
 from symnet.compile import library, nest
-from symnet.compile.nest import INDEX, Call, Cast, Expression, Literal, Statement
-from symnet.compile.print_numba import _ATOM, _BIT_AND, _PRODUCT, _SHIFT, _SUM, _Printer
+from symnet.compile.nest import INDEX, Call, Cast, Expression, Literal, Select, Statement
+from symnet.compile.print_numba import _ATOM, _BIT_AND, _BIT_OR, _PRODUCT, _SHIFT, _SUM, _Printer
 
 #: Functions of integers that `math` has in a kernel.
 _OF_INTEGERS = frozenset("abs maximum minimum sign floordiv mod fmod shift_left shift_right".split())
@@ -156,6 +156,10 @@ class BodyPrinter(_Printer):
                 )
                 text = f"np.{through}({self.text(value)})"
                 return (text if through == dtype else f"np.{dtype}({text})"), _ATOM
+            case Select(condition=condition, then=then, otherwise=otherwise):
+                # Python's own is a branch for Numba, and branches are what compiling takes long for.
+                parts = ", ".join(self.text(each) for each in (condition, then, otherwise))
+                return f"math.where({parts})", _ATOM
         return super()._expression(expression)
 
     def _by_rows(self, expression: Expression) -> tuple[str, int] | None:
@@ -219,6 +223,13 @@ class BodyPrinter(_Printer):
         if function in ("abs", "sign", "maximum", "minimum"):
             return self._apply(f"math.{function}", arguments), _ATOM
         return super()._integer_call(function, dtype, arguments)
+
+    def _bool_call(self, function: str, arguments: Sequence[Expression]) -> tuple[str, int] | None:
+        if function in ("add", "maximum", "bitwise_or"):
+            return self._infix("|", _BIT_OR, arguments), _BIT_OR
+        if function in ("mul", "minimum", "bitwise_and"):
+            return self._infix("&", _BIT_AND, arguments), _BIT_AND
+        return super()._bool_call(function, arguments)
 
     def _guarded(
         self, function: str, dtype: str, signed: bool, arguments: Sequence[Expression]

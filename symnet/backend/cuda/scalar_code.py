@@ -165,6 +165,10 @@ def _bitcast(builder: Any, dtype: str, values: Sequence[Any]) -> Any:
     return builder.bitcast(values[0], to[dtype])
 
 
+def _where(builder: Any, dtype: str, values: Sequence[Any]) -> Any:
+    return builder.select(*values)
+
+
 def _mul_wide(builder: Any, dtype: str, values: Sequence[Any]) -> Any:
     """Two numbers of 32 bits give one of 64."""
     kind = ir.FunctionType(ir.IntType(64), [_INT32, _INT32])
@@ -183,6 +187,7 @@ FUNCTIONS: dict[str, tuple[int, Make]] = {
     "shift_right": (2, _shift("shift_right")),
     "isnan": (1, _is_nan),
     "isinf": (1, _is_infinite),
+    "where": (3, _where),
     "bits_of": (1, _bitcast),
     "mul_wide": (2, _mul_wide),
     "from_bits": (1, _bitcast),
@@ -215,14 +220,16 @@ def typed(name: str, arity: int, make: Make) -> Callable[..., Any]:
     generator."""
 
     def of(kinds: Sequence[Any]) -> Any:
-        dtype = str(kinds[0])
-        if any(str(kind) != dtype for kind in kinds):
+        # A condition says nothing of the values that it chooses between.
+        alike = kinds[1:] if name == "where" else kinds
+        dtype = str(alike[0])
+        if any(str(kind) != dtype for kind in alike) or (name == "where" and str(kinds[0]) != "bool"):
             return None
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
             return make(builder, dtype, arguments)
 
-        return _result(name, kinds[0])(*kinds), generate
+        return _result(name, alike[0])(*kinds), generate
 
     def of_one(typing: Any, a: Any) -> Any:
         return of((a,))

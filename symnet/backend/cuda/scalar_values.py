@@ -166,6 +166,7 @@ MATH: Any = SimpleNamespace(
     erfc=_by_scalars(math.erfc),
     gamma=_by_scalars(_gamma),
     lgamma=_by_scalars(_lgamma),
+    where=lambda condition, then, otherwise: then if condition else otherwise,
     bits_of=_bits_of,
     mul_wide=lambda a, b: np.uint64(int(a) * int(b)),
     from_bits=_from_bits,
