@@ -86,7 +86,9 @@ def _fuse(
         waits = max(
             (depths.get(buffer, 0) for buffer in used(kernel) - written(kernel) - {product}), default=0
         )
-        if between or kernel.phase < 2 and waits > depths.get(product, 0):
+        if between or behind != place and written(call) & sized:
+            return None
+        if kernel.phase < 2 and waits > depths.get(product, 0):
             return None
     made = steps.put(fused, behind)
     steps.remove(place)

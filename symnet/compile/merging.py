@@ -106,10 +106,11 @@ def _try(steps: Steps, first: Place, second: Place) -> Place | None:
         return None
     if len(one.nodes) + len(two.nodes) > MOST_NODES or len(used(one) | used(two)) > MOST_BUFFERS:
         return None
-    earlier = _may_come_earlier(steps, first, second)
-    if not earlier and not _may_come_later(steps, first, second):
-        return None
     sized = {view.buffer for view in steps.program.computed.values()}
+    earlier = _may_come_earlier(steps, first, second)
+    if not earlier and (written(one) & sized or not _may_come_later(steps, first, second)):
+        # What sizes are made of is there before they are found.
+        return None
     unread = {
         buffer
         for buffer in written(one)

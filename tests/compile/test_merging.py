@@ -144,3 +144,14 @@ def test_a_product_does_not_wait_for_what_else_becomes_of_it_later():
         np.testing.assert_allclose(mine, its, rtol=1e-5)
     names = [each.name.split("_k_")[1] for each in f.kernels]
     assert names == ["dot_exp", "dot_1_tanh", "dot_2_sgn_mul", "mul"]
+
+
+def test_what_a_size_is_made_of_is_there_before_the_size():
+    x = T.dvector()
+    every = T.all(x > 0, keepdims=True)
+    out = T.cast(every, "float64") * T.sum(x[: T.sum(every) + 1])
+    f = symnet.function([x], out, mode=FOR_A_DEVICE)
+    np.testing.assert_array_equal(f(np.array([3.0, 2.0, 1.0])), [5.0])
+    np.testing.assert_array_equal(f(np.array([3.0, 2.0, -1.0])), [0.0])
+    g = symnet.function([x], [T.tanh(T.sum(x[: T.argmax(x)])) + T.argmax(x), T.argmax(x)], mode=FOR_A_DEVICE)
+    np.testing.assert_allclose(g(np.array([3.0, 2.0, 4.0]))[0], np.tanh(5.0) + 2)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from device_programs import FOR_A_DEVICE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -54,7 +55,7 @@ def check_other_lengths(graph, function, outputs, mode):
         assert_same(function(*arguments), wanted, outputs)
 
 
-@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+@pytest.mark.parametrize("mode", [*MODES.values(), FOR_A_DEVICE], ids=[*MODES, "for many threads"])
 @settings(bounded, max_examples=70)
 @given(data=st.data())
 def test_graphs_of_every_kind_of_step(mode, data):
