@@ -19,7 +19,9 @@ SIDES = (256, 512, 1024, 2048, 4096, 8192)
 PRECISIONS = ("float32", "tf32")
 # For how long the operations of one call would keep a device of about the speed of an H100 busy.
 CALL_SECONDS, ASSUMED_BYTES, ASSUMED_FLOPS = 0.005, 3e12, 4e13
-MOST_REPEATED, SIMULATED_SECONDS = 200, 1e-9
+# They come in eights, as many as a CUDA graph of symnet's for many calls has.
+REPEATED, MOST_REPEATED = 8, 200
+SIMULATED_SECONDS = 1e-9
 # Of results of many entries, so many first and last ones are compared.
 SHOWN = 1000
 
@@ -155,7 +157,9 @@ def _products(sides):
 
 def _repeated(seconds):
     """How many operations of so many seconds a call makes: few of so little that they are simulated."""
-    return int(min(MOST_REPEATED, max(2, CALL_SECONDS / seconds))) if seconds > SIMULATED_SECONDS else 2
+    if seconds < SIMULATED_SECONDS:
+        return 2
+    return int(min(MOST_REPEATED, max(REPEATED, CALL_SECONDS / seconds))) // REPEATED * REPEATED
 
 
 def scaled(length, repeated):
