@@ -140,16 +140,19 @@ def test_without_anything_that_fails_no_flag_is_looked_at():
 def test_sizes_are_found_anew_unless_what_they_are_made_of_is_written(updated):
     sketch = Sketch()
     sketch.add("N", "")
-    sketch.add("X", "a")
     if updated:
-        sketch.add("a", "N")
-    first, second, *_ = sketch.emitted.works
+        sketch.add("X", "N")
+    sketch.add("X", "a")
+    sketch.add("Y", "N")
+    first, *_, second, last = sketch.emitted.works
     first.finds, second.needs, second.sizes = (0,), (0,), (0,)
     first.recipe = Recipe(("size0 = np.int64(N[0])", "if size0 > 4:", LEAVE), {0: "size0"})
     second.body = replace(second.body, sizes=("n0",), lines=("a[thread] = n0",))
     find_sizes_beside(sketch.emitted.works)
     assert second.finds_sizes_itself is not updated
-    assert sketch.waits()[1] == ({0} if updated else set())
+    assert sketch.waits()[second.number] == ({0} if updated else set())
+    # What sizes are made of is not written while they are found.
+    assert (second.number in sketch.waits()[last.number]) is not updated
     text, buffers = assemble([second], [None])
     slots = np.array([3])
     for number, expected in ((2, 2), (5, 0)):

@@ -24,11 +24,11 @@ def find_sizes_beside(works: Sequence[Work]) -> None:
     """Change the works that wait for the first one alone, where it needs nothing but what a call is given."""
     if not works or works[0].recipe is None or len(works[0].recipe.lines) > MOST_LINES:
         return
-    if any(not set(works[0].buffers).isdisjoint(work.writes) for work in works):
-        # Who finds sizes later, or beside who writes, would find others.
-        return
     waits = dependencies(works)
     for work in works[1:]:
+        if not set(works[0].buffers).isdisjoint(work.writes):
+            # Who found sizes here, or later, could find others.
+            return
         if waits[work.number] == {0}:
             _change(work, works[0])
 
