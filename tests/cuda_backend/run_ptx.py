@@ -1,6 +1,7 @@
 """Runs functions by their PTX (`ptx_device`), in a process that simulates nothing; writes JSON.
 
-`python -m cuda_backend.run_ptx networks NAME …` trains tiny networks two steps there and on the CPU;
+`python -m cuda_backend.run_ptx networks NAME …` trains tiny networks two steps there and on the CPU, with
+`full` in place of `networks` the book's own, one step;
 `python -m cuda_backend.run_ptx samples NAME …` runs contract samples there and by the reference. What differs
 ends the process with the assertion; what is written counts what was compared.
 """
@@ -18,14 +19,14 @@ import symnet
 
 from . import ptx_device
 from .checks import check_sample
-from .networks import TINY, training
+from .networks import FULL, TINY, Size, training
 
 
-def train(name: str) -> dict[str, Any]:
-    """Two steps of a network: costs, masks and parameters are those of the CPU."""
-    on_device, on_cpu = (training(name, TINY, device=device) for device in ("cuda", "cpu"))
+def train(name: str, size: Size, steps: int) -> dict[str, Any]:
+    """Steps of a network: costs, masks and parameters are those of the CPU."""
+    on_device, on_cpu = (training(name, size, device=device) for device in ("cuda", "cpu"))
     masks = 0
-    for number in range(2):
+    for number in range(steps):
         cost, *mine = on_device.step(number)
         wanted, *its = on_cpu.step(number)
         np.testing.assert_allclose(cost, wanted, rtol=1e-5)
@@ -45,7 +46,9 @@ def main() -> None:
     for name in names:
         before = device.launches
         if what == "networks":
-            found[name] = train(name)
+            found[name] = train(name, TINY, 2)
+        elif what == "full":
+            found[name] = train(name, FULL, 1)
         else:
             (sample,) = (each for each in SAMPLES if each.name == name)
             with symnet.config.override(cache=True):

@@ -70,3 +70,11 @@ def test_a_network_trains_by_its_compiled_code():
 def test_all_networks_train_by_their_compiled_code(name):
     (found,) = written_by("run_ptx", "networks", name).values()
     assert found["launches"] >= 2 * found["kernels"] > 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_books_networks_train_by_their_compiled_code(name):
+    """A step of each at its full size: the tiles and grids of a real device."""
+    (found,) = written_by("run_ptx", "full", name, timeout=3600).values()
+    assert found["launches"] >= found["kernels"] > 4
