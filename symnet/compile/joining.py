@@ -12,7 +12,7 @@ from symnet.compile import nest
 from symnet.compile.fusion import MOST_NODES
 from symnet.compile.nest import Call, Cast, Expression, For, Let, Load, Name, Nest, Select, Store
 from symnet.compile.program import Buffer, KernelCall, Program
-from symnet.compile.steps import Place, Steps, follows_from_loops, used, written
+from symnet.compile.steps import Place, Steps, used, written
 
 #: How many of the last kernels with the same loops are looked at, and the most arrays of a joined kernel.
 MOST_CANDIDATES = 4
@@ -50,56 +50,17 @@ def _try(steps: Steps, first: Place, second: Place) -> Place | None:
         return None
     if len(one.nodes) + len(two.nodes) > MOST_NODES:
         return None
-    earlier = _may_come_earlier(steps, first, second)
-    if not earlier and not _may_come_later(steps, first, second):
+    # What either writes to the arena takes room for no longer than before.
+    near = steps.following(first) == second or not _writes_arena(two)
+    earlier = near and steps.may_come_earlier(first, second)
+    if not earlier and (_writes_arena(one) or not steps.may_come_later(first, second)):
         return None
-    sized = {view.buffer for view in steps.program.computed.values()}
-    unread = {
-        buffer
-        for buffer in written(one)
-        if buffer.kind == "arena" and buffer not in sized and steps.places_of(buffer) == [first, second]
-    }
-    joined = _joined(one, two, unread)
-    if joined is None:
-        return None
-    place = steps.put(joined, first if earlier else second)
-    steps.remove(first)
-    steps.remove(second)
-    return place
+    joined = _joined(one, two, steps.handed_over(first, second))
+    return None if joined is None else steps.replace(first, second, joined, earlier)
 
 
-def _may_come_earlier(steps: Steps, first: Place, second: Place) -> bool:
-    """Whether the second kernel may run right behind the first."""
-    two = steps[second]
-    assert isinstance(two, KernelCall)
-    targets = written(two)
-    if any(buffer.kind == "arena" for buffer in targets) and steps.following(first) != second:
-        # What it writes would take room for longer.
-        return False
-    if steps.last_failing(first, second) is not None and (
-        any(buffer.kind == "input" for buffer in targets)
-        or two.kernel.sizes
-        or not follows_from_loops(two.kernel)
-    ):
-        # What is tested there may be the very indices by which it reads.
-        return False
-    return (
-        steps.last_writer(used(two), first, second) is None
-        and steps.last_user(targets, first, second) is None
-        and steps.last_slot(two.kernel.sizes, first, second) is None
-    )
-
-
-def _may_come_later(steps: Steps, first: Place, second: Place) -> bool:
-    """Whether the first kernel may run right before the second."""
-    one = steps[first]
-    targets = written(one)
-    if any(buffer.kind == "arena" for buffer in targets):
-        return False
-    return (
-        steps.last_writer(used(one), first, second) is None
-        and steps.last_user(targets, first, second) is None
-    )
+def _writes_arena(call: KernelCall) -> bool:
+    return any(buffer.kind == "arena" for buffer in written(call))
 
 
 # --- the joined kernel -----------------------------------------------------------------------------

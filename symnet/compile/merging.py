@@ -16,7 +16,7 @@ from symnet.compile import nest
 from symnet.compile.nest import INDEX, Expression, For, Let, Literal, Load, Name, Nest, Statement, Store
 from symnet.compile.program import Buffer, CheckStep, GuardStep, KernelCall, Program, SlotStep, Step
 from symnet.compile.specialise import Computed, leaves_of
-from symnet.compile.steps import Place, Steps, can_fail, follows_from_loops, used, written
+from symnet.compile.steps import Place, Steps, can_fail, used, written
 
 #: The most nodes and arrays of a merged kernel.
 MOST_NODES = 64
@@ -106,51 +106,12 @@ def _try(steps: Steps, first: Place, second: Place) -> Place | None:
         return None
     if len(one.nodes) + len(two.nodes) > MOST_NODES or len(used(one) | used(two)) > MOST_BUFFERS:
         return None
-    sized = {view.buffer for view in steps.program.computed.values()}
-    earlier = _may_come_earlier(steps, first, second)
-    if not earlier and (written(one) & sized or not _may_come_later(steps, first, second)):
+    earlier = steps.may_come_earlier(first, second)
+    if not earlier and (written(one) & steps.sized or not steps.may_come_later(first, second)):
         # What sizes are made of is there before they are found.
         return None
-    unread = {
-        buffer
-        for buffer in written(one)
-        if buffer.kind == "arena" and buffer not in sized and steps.places_of(buffer) == [first, second]
-    }
-    merged = _merged(one, two, unread)
-    if merged is None:
-        return None
-    place = steps.put(merged, first if earlier else second)
-    steps.remove(first)
-    steps.remove(second)
-    return place
-
-
-def _may_come_earlier(steps: Steps, first: Place, second: Place) -> bool:
-    """Whether the second kernel may run right behind the first."""
-    two = steps[second]
-    assert isinstance(two, KernelCall)
-    targets = written(two)
-    if steps.last_failing(first, second) is not None and (
-        any(buffer.kind == "input" for buffer in targets)
-        or two.kernel.sizes
-        or not follows_from_loops(two.kernel)
-    ):
-        # What is tested there may be the very indices by which it reads.
-        return False
-    return (
-        steps.last_writer(used(two), first, second) is None
-        and steps.last_user(targets, first, second) is None
-        and steps.last_slot(two.kernel.sizes, first, second) is None
-    )
-
-
-def _may_come_later(steps: Steps, first: Place, second: Place) -> bool:
-    """Whether the first kernel may run right before the second."""
-    one = steps[first]
-    return (
-        steps.last_writer(used(one), first, second) is None
-        and steps.last_user(written(one), first, second) is None
-    )
+    merged = _merged(one, two, steps.handed_over(first, second))
+    return None if merged is None else steps.replace(first, second, merged, earlier)
 
 
 # --- indices as sums -------------------------------------------------------------------------------

@@ -134,6 +134,53 @@ class Steps:
         if can_fail(step):
             self._failing.remove(place)
 
+    def may_come_earlier(self, first: Place, second: Place) -> bool:
+        """Whether the second of two kernels may run right behind the first."""
+        two = self[second]
+        assert isinstance(two, KernelCall)
+        targets = written(two)
+        if self.last_failing(first, second) is not None and (
+            any(buffer.kind == "input" for buffer in targets)
+            or two.kernel.sizes
+            or not follows_from_loops(two.kernel)
+        ):
+            # What is tested there may be the very indices by which it reads.
+            return False
+        return (
+            self.last_writer(used(two), first, second) is None
+            and self.last_user(targets, first, second) is None
+            and self.last_slot(two.kernel.sizes, first, second) is None
+        )
+
+    def may_come_later(self, first: Place, second: Place) -> bool:
+        """Whether the first of two kernels may run right before the second."""
+        one = self[first]
+        return (
+            self.last_writer(used(one), first, second) is None
+            and self.last_user(written(one), first, second) is None
+        )
+
+    def handed_over(self, first: Place, second: Place) -> set[Buffer]:
+        """The buffers that one kernel writes for another alone."""
+        sized = self.sized
+        return {
+            buffer
+            for buffer in written(self[first])
+            if buffer.kind == "arena" and buffer not in sized and self.places_of(buffer) == [first, second]
+        }
+
+    @property
+    def sized(self) -> set[Buffer]:
+        """The buffers from which sizes are read."""
+        return {view.buffer for view in self.program.computed.values()}
+
+    def replace(self, first: Place, second: Place, made: Step, earlier: bool) -> Place:
+        """Put a step in the place of two: of the first if `earlier`, else of the second."""
+        place = self.put(made, first if earlier else second)
+        self.remove(first)
+        self.remove(second)
+        return place
+
     def finish(self) -> None:
         """Hand the steps back to the program, without the buffers that no step touches any more."""
         program = self.program
