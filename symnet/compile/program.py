@@ -6,7 +6,7 @@ the first write to a shared variable may fail; none after it does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from symnet.compile import nest
 from symnet.compile.contraction import Contraction
 from symnet.compile.nest import Nest
-from symnet.compile.specialise import Argument, AxisKey, Computed, Length, Slot
+from symnet.compile.specialise import Argument, AxisKey, Computed, Length, Slot, SlotLeaf
 from symnet.errors import SymnetError
 from symnet.graph import dims
 from symnet.graph.dims import Dimension, Size
@@ -294,6 +294,39 @@ def table_of(program: Program, profiled: bool = False) -> Table:
     pointers = tuple(buffer for buffer in used if buffer.kind != "arena")
     found = tuple(step.slot.name for step in program.steps if isinstance(step, SlotStep))
     return Table(pointers, tuple(lengths), found, 2 + len(program.calls) if profiled else 0)
+
+
+#: A result's axes: for each its length, or the input's axis that is as long.
+ResultAxes = tuple[int | Length, ...]
+
+
+def result_axes(program: Program, table: Table) -> list[ResultAxes | None]:
+    """The axes of each result; None where a length follows from more than an input's axis."""
+    found: list[ResultAxes | None] = []
+    for _, shape in program.outputs:
+        axes = [_length(program, length) for length in shape]
+        is_known = all(isinstance(each, int) or each in table.lengths for each in axes)
+        found.append(tuple(axes) if is_known else None)
+    return found
+
+
+def _length(program: Program, size: Dimension) -> Any:
+    """A number, or the leaf that a size is; None where it is computed."""
+    while isinstance(size, Size):
+        leaf = size.arguments[0] if size.function == "leaf" else None
+        if not isinstance(leaf, SlotLeaf):
+            return leaf
+        size = program.slots[leaf.name].definition
+    return size
+
+
+def result_shapes(
+    axes: Sequence[ResultAxes | None], shapes: Sequence[tuple[int, ...]]
+) -> list[tuple[int, ...]]:
+    """The results' shapes for inputs of such shapes; all axes are known."""
+    return [
+        tuple(n if isinstance(n, int) else shapes[n.position][n.axis] for n in each or ()) for each in axes
+    ]
 
 
 def size_expression(size: Dimension, leaf: Callable[[Any], nest.Expression]) -> nest.Expression:

@@ -17,9 +17,9 @@ from symnet.compile.container import Container
 from symnet.compile.host import HostCalls
 from symnet.compile.kernel import Kernel
 from symnet.compile.plan import STATUS_WORDS, FreeLeases, ListedLeases, lease_words
-from symnet.compile.program import ALIGNMENT, Buffer, Program, table_of
+from symnet.compile.program import ALIGNMENT, Buffer, Program, result_axes, result_shapes, table_of
 from symnet.compile.shared import SharedVariable
-from symnet.compile.specialise import Length, SlotLeaf
+from symnet.compile.specialise import SlotLeaf
 from symnet.compile.target import CPU
 from symnet.graph import dims
 
@@ -73,7 +73,7 @@ class Specialisation:
             buffer.source: word for word, buffer in enumerate(table.pointers) if buffer.kind == "output"
         }
         #: For each result its axes: lengths, or whose length each is; None where one is found otherwise.
-        self.result_axes = [self._axes(shape) for _, shape in program.outputs]
+        self.result_axes = result_axes(program, table)
         #: Whether what a call gives and replaces is known before it runs, and no Python is in it.
         self.can_be_quick = not (None in self.result_axes or program.replaced or program.host_steps)
         self.lease_words = lease_words(table.words, arguments, len(program.outputs))
@@ -81,17 +81,6 @@ class Specialisation:
         self.free: FreeLeases = ListedLeases()
         self.calls = 0
         self.told = False
-
-    def _axes(self, shape: Sequence[dims.Dimension]) -> tuple[int | Length, ...] | None:
-        axes: list[int | Length] = []
-        for length in shape:
-            found = _leaf(length)
-            if isinstance(found, SlotLeaf):
-                found = _leaf(self.program.slots[found.name].definition)
-            if not isinstance(found, int) and found not in self.table.lengths:
-                return None
-            axes.append(found)
-        return tuple(axes)
 
     @property
     def kernels(self) -> list[Kernel]:
@@ -105,10 +94,7 @@ class Specialisation:
 
     def result_shapes(self, shapes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
         """The shapes of the results for inputs of such shapes, where they can be quick."""
-        return [
-            tuple(n if isinstance(n, int) else shapes[n.position][n.axis] for n in axes or ())
-            for axes in self.result_axes
-        ]
+        return result_shapes(self.result_axes, shapes)
 
     def lease(self) -> Lease:
         """An arena that no other call uses."""
@@ -278,10 +264,3 @@ class CpuBackend:
     def count_updates(self, container: Container, count: int) -> None:
         """Note that runs have put new values in place."""
         container.version += count
-
-
-def _leaf(size: dims.Dimension) -> Any:
-    """The length or the leaf that a size is; None where it is computed."""
-    if isinstance(size, dims.Size):
-        return size.arguments[0] if size.function == "leaf" else None
-    return size

@@ -43,6 +43,8 @@ from symnet.compile.program import (
     KernelCall,
     Program,
     View,
+    result_axes,
+    result_shapes,
 )
 from symnet.compile.specialise import Argument, Length, SlotLeaf
 from symnet.errors import CudaError
@@ -83,7 +85,7 @@ class Specialisation:
         self.transfers = Transfers()
         self._lock = new_lock(FUNCTION)
         self._arguments = arguments
-        self._result_axes = [self._axes(shape) for _, shape in program.outputs]
+        self._result_axes = result_axes(program, self.table)
         self.can_be_quick = not (None in self._result_axes or program.replaced or program.host_steps)
         self._host_steps = program.host_steps
         self._constants = [
@@ -109,17 +111,6 @@ class Specialisation:
                 if isinstance(step, KernelCall | ContractionCall)
             )
         }
-
-    def _axes(self, shape: Sequence[dims.Dimension]) -> tuple[int | Length, ...] | None:
-        axes: list[int | Length] = []
-        for length in shape:
-            found = _leaf(length)
-            if isinstance(found, SlotLeaf):
-                found = _leaf(self.program.slots[found.name].definition)
-            if not isinstance(found, int) and found not in self.table.lengths:
-                return None
-            axes.append(found)
-        return tuple(axes)
 
     # --- memory --------------------------------------------------------------------------------
 
@@ -406,10 +397,7 @@ class Specialisation:
 
     def result_shapes(self, shapes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
         """The shapes of the results for inputs of such shapes, where they can be quick."""
-        return [
-            tuple(n if isinstance(n, int) else shapes[n.position][n.axis] for n in axes or ())
-            for axes in self._result_axes
-        ]
+        return result_shapes(self._result_axes, shapes)
 
     def sizes(self) -> Callable[[str], int]:
         """The sizes that the last run found, by slot."""
@@ -456,10 +444,3 @@ class Specialisation:
                 [each[first : first + count] for each in results],
                 *(self.desk, memory, nodes, self.transfers),
             )
-
-
-def _leaf(size: dims.Dimension) -> Any:
-    """The length or the leaf that a size is; None where it is computed."""
-    if isinstance(size, dims.Size):
-        return size.arguments[0] if size.function == "leaf" else None
-    return size
