@@ -37,7 +37,9 @@ def outcomes(on: str, cores: int, deadline: float) -> dict:
         if find_spec("xdist") and on == CUDA:
             command += ["-n", str(min(MOST_PROCESSES, cores))]
         path = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, "PYTHONPATH": path, plugin.KEPT: str(kept), DEVICE_VARIABLE: on}
+        # The run is its own, also where a test of this script started it.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        environment |= {"PYTHONPATH": path, plugin.KEPT: str(kept), DEVICE_VARIABLE: on}
         if on != CUDA:
             environment[plugin.SHARE] = str(TINY_SHARE)
         try:

@@ -18,7 +18,7 @@ for _name in [each for each in os.environ if each.startswith("SYMNET_") or each 
     if not (_IS_WORKER and _name == _CACHE):
         del os.environ[_name]
 # Kernels for CUDA run in its simulator, which must be known before numba.cuda is first imported. What
-# compiles them for a device is a process of its own (tests/cuda_backend/compile_all.py).
+# compiles them for a device is a process of its own (tests/cuda_backend/processes.py).
 os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
 if not _IS_WORKER:
     os.environ[_CACHE] = tempfile.mkdtemp(prefix="symnet-tests-")
@@ -36,7 +36,10 @@ def default_settings():
 
     before = dict(vars(config)["_values"])
     yield
-    vars(config)["_values"].update(before)
+    for name, value in before.items():
+        if vars(config)["_values"][name] != value:
+            # Not past those who listen to a setting.
+            setattr(config, name, value)
 
 
 @pytest.fixture(params=["reference", "default"])

@@ -159,8 +159,8 @@ def test_reference_and_test_values_read_the_devices_value(device):
     device.add(w.container, 1)
     assert f().tolist() == [2, 4, 6]
     device.add(w.container, 1)
-    symnet.config.test_values = True
-    assert (w * 2).tag.test_value.tolist() == [4, 6, 8]
+    with symnet.config.override(test_values=True):
+        assert (w * 2).tag.test_value.tolist() == [4, 6, 8]
 
 
 def test_sizes_that_a_shared_variable_holds_are_found_on_a_device(device):

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from symnet.backend.cuda import toolkit
-from symnet.backend.cuda.assemble import kernel_source, signature
 from symnet.backend.cuda.body import Body
 from symnet.backend.cuda.machine import Machine
 
 from . import simulating
+from .body_alone import kernel_source, signature
 from .ptx_machine import Machine as PtxMachine
 from .ptx_text import read
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from symnet.backend.cuda import toolkit
-from symnet.backend.cuda.assemble import kernel_source, signature
 from symnet.backend.cuda.machine import H100
 from symnet.backend.cuda.nest_bodies import nest_bodies
 from symnet.compile import nest
 from symnet.compile.nest import INDEX, BufferParameter, For, Literal, Load, Name, Nest, Store
 
+from .body_alone import kernel_source, signature
 from .ptx_machine import Machine, Memory
 from .ptx_text import read
 

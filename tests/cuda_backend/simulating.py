@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from symnet.backend.cuda import toolkit
-from symnet.backend.cuda.assemble import kernel_source
 from symnet.backend.cuda.body import Body
 from symnet.backend.cuda.machine import SIMULATOR, Machine
 from symnet.backend.cuda.nest_bodies import nest_bodies, serial_body
 from symnet.compile.nest import Nest
+
+from .body_alone import kernel_source
 
 Kernel = Callable[..., tuple[int, list[int]]]
 

@@ -1,4 +1,4 @@
-"""Bodies as kernels: takes a body, hands on a kernel's text, and what the kernel's parameters point at.
+"""Takes a body, hands on the text of a kernel that does it alone, and what the kernel's parameters point at.
 
 A kernel's parameters are pointers: the body's buffers, then `slots` (int64, the sizes found at run time) and
 `state` (int64, the words of failures).
