@@ -7,6 +7,7 @@ are there, processes beside this one share the kernels out among them; each ends
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import subprocess
@@ -116,7 +117,9 @@ def _have_made(jobs: Sequence[Job], left: SimpleQueue[int], made: dict[int, Made
             binary = base64.b64decode(found["binary"])
             made[number] = found["ptx"], Linked(binary, *found["takes"])
     finally:
-        process.stdin.close()
+        # A process that ended has no use for what is still on its way to it.
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
         process.stdout.close()
         process.wait()
 
