@@ -148,6 +148,7 @@ class Config:
         Whether compiled code is kept on disk.
     fastmath
         Whether functions compiled from now on may reorder sums and take it that nothing is NaN or infinite.
+        On a GPU nothing makes use of that.
     debug
         0 to 4: pass times, kernels, source, every rewrite.
     threads

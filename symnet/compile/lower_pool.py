@@ -341,10 +341,13 @@ def _max_gradient_gradient(lowering: Lowering, node: Apply) -> None:
 Share = Callable[[Expression, Expression], Expression]
 
 
-@kernel_rule(MaxPoolGradient)
-def _max_gradient(lowering: Lowering, node: Apply) -> None:
-    x, maxima, gradient = node.inputs
-    pool = Pool(lowering, node, lowering.shape(x), lowering.shape(maxima))
+#: For a window, and whether all of it lies inside, its share.
+Shares = Callable[[Sequence[Expression], bool], Share]
+
+
+def shares_of_maximum(pool: Pool) -> Shares:
+    """What max pooling's windows hand back: all of their gradient to each entry that attains the maximum."""
+    x, maxima, gradient = pool.node.inputs
 
     def shares(window: Sequence[Expression], whole: bool) -> Share:
         most, handed = pool.value(maxima, *window), pool.value(gradient, *window)
@@ -355,7 +358,25 @@ def _max_gradient(lowering: Lowering, node: Apply) -> None:
 
         return share
 
-    _hand_back(pool, shares)
+    return shares
+
+
+def shares_of_average(pool: Pool) -> Shares:
+    """What average pooling's windows hand back: an equal part of their gradient to each entry."""
+    gradient = pool.node.inputs[0]
+
+    def shares(window: Sequence[Expression], whole: bool) -> Share:
+        handed = pool.builder.let(pool.share(pool.value(gradient, *window), window, whole))
+        return lambda *place: handed
+
+    return shares
+
+
+@kernel_rule(MaxPoolGradient)
+def _max_gradient(lowering: Lowering, node: Apply) -> None:
+    x, maxima, gradient = node.inputs
+    pool = Pool(lowering, node, lowering.shape(x), lowering.shape(maxima))
+    _hand_back(pool, shares_of_maximum(pool))
     pool.finish("pool_gradient", gradient)
 
 
@@ -363,16 +384,11 @@ def _max_gradient(lowering: Lowering, node: Apply) -> None:
 def _average_gradient(lowering: Lowering, node: Apply) -> None:
     gradient = node.inputs[0]
     pool = Pool(lowering, node, lowering.shape(node.outputs[0]), lowering.shape(gradient))
-
-    def shares(window: Sequence[Expression], whole: bool) -> Share:
-        handed = pool.builder.let(pool.share(pool.value(gradient, *window), window, whole))
-        return lambda *place: handed
-
-    _hand_back(pool, shares)
+    _hand_back(pool, shares_of_average(pool))
     pool.finish("pool_gradient", gradient)
 
 
-def _hand_back(pool: Pool, shares: Callable[[Sequence[Expression], bool], Share]) -> None:
+def _hand_back(pool: Pool, shares: Shares) -> None:
     """Every entry's sum of what the windows that it is in hand back to it."""
     out = pool.lowering.allocate(pool.node.outputs[0])
     with pool.planes():
@@ -408,7 +424,7 @@ def _fill_between(pool: Pool, out: View) -> None:
             pool.store(out, *place, pool.zero)
 
 
-def _gather(pool: Pool, shares: Callable[[Sequence[Expression], bool], Share], out: View) -> None:
+def _gather(pool: Pool, shares: Shares, out: View) -> None:
     """Shares are added from the last window to the first: in the order of the windows' taps."""
     builder = pool.builder
     rows, columns = (axis.places() for axis in pool.axes)
@@ -433,7 +449,7 @@ def _count(axis: Sequence[_Places]) -> int:
 
 def _gather_alike(
     pool: Pool,
-    shares: Callable[[Sequence[Expression], bool], Share],
+    shares: Shares,
     out: View,
     rows: Sequence[_Places],
     columns: Sequence[_Places],

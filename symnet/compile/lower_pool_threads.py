@@ -14,7 +14,7 @@ from symnet.compile.builder import NestBuilder
 from symnet.compile.fusion import COSTS
 from symnet.compile.lower import Lowering, kernel_rule, pointwise_of_threads, pointwise_rule
 from symnet.compile.lower_elementwise import all_of, write_each
-from symnet.compile.lower_pool import Axis, Pool, Share
+from symnet.compile.lower_pool import Axis, Pool, Shares, shares_of_average, shares_of_maximum
 from symnet.compile.lower_reduction import first_value
 from symnet.compile.nest import INDEX, Expression, Literal, Select
 from symnet.graph import dims
@@ -88,19 +88,9 @@ def _is_pointwise(lowering: Lowering, node: Apply) -> bool:
 def _max_gradient(
     lowering: Lowering, node: Apply, indices: Sequence[Expression], builder: NestBuilder
 ) -> Expression:
-    x, maxima, gradient = node.inputs
+    x, maxima, _ = node.inputs
     pool = Pool(lowering, node, lowering.shape(x), lowering.shape(maxima), builder)
-
-    def shares(window: Sequence[Expression], whole: bool) -> Share:
-        most, handed = pool.value(maxima, *window), pool.value(gradient, *window)
-
-        def share(*place: Expression) -> Expression:
-            attains = nest.call("eq", pool.value(x, *place), most)
-            return Select(x.dtype, attains, handed, pool.zero)
-
-        return share
-
-    return _entry(pool, indices, shares)
+    return _entry(pool, indices, shares_of_maximum(pool))
 
 
 @pointwise_rule(AveragePoolGradient)
@@ -109,17 +99,10 @@ def _average_gradient(
 ) -> Expression:
     gradient = node.inputs[0]
     pool = Pool(lowering, node, lowering.shape(node.outputs[0]), lowering.shape(gradient), builder)
-
-    def shares(window: Sequence[Expression], whole: bool) -> Share:
-        handed = pool.builder.let(pool.share(pool.value(gradient, *window), window, whole))
-        return lambda *place: handed
-
-    return _entry(pool, indices, shares)
+    return _entry(pool, indices, shares_of_average(pool))
 
 
-def _entry(
-    pool: Pool, indices: Sequence[Expression], shares: Callable[[Sequence[Expression], bool], Share]
-) -> Expression:
+def _entry(pool: Pool, indices: Sequence[Expression], shares: Shares) -> Expression:
     """The sum of what an entry's windows hand back to it, the last one first."""
     builder = pool.builder
     pool.outer, place = indices[:-2], indices[-2:]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from symnet.backend.cuda import workers
+from symnet.backend.cuda.runtime import COMPILERS
 from symnet.backend.cuda.workers import Job, compile_all
 from symnet.errors import CompileError
 
@@ -22,6 +27,23 @@ def test_processes_compile_what_this_one_can_not():
     assert linked.binary != other.binary
     with pytest.raises(CompileError, match="kernel once can't be compiled|can't compile kernel once"):
         compile_all([job("once", "nothing_of_that_name")], processes=1)
+
+
+def test_what_is_cached_follows_from_the_source_of_all_that_compiles():
+    """A changed module would else leave old machine code in use."""
+    code = (
+        "import sys; from symnet.backend.cuda import linker, toolkit;"
+        "source = 'def k(a, slots, state):\\n    a[cuda.threadIdx.x] = math.exp(a[0])\\n';"
+        "ptx = toolkit.compile(source, 'k', ('float32', 'int64', 'int64'), (9, 0));"
+        "linker.link_for(ptx, 'k', (9, 0), 128);"
+        "print(*(each for each in sys.modules if each.startswith('symnet.backend.cuda.')))"
+    )
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loaded = {name.rpartition(".")[2] for name in done.stdout.split()}
+    # What the simulator computes with is part of no code.
+    assert loaded - {"scalar_values", "tile_texts"} == set(COMPILERS)
 
 
 def test_a_process_that_ends_is_told(monkeypatch):

@@ -19,7 +19,9 @@ from symnet.backend.cpu.print_llvm import library_function, print_nest
 from symnet.backend.cpu.scalar_llvm import ScalarPrinter, llvm_type
 from symnet.backend.cpu.split import Split, outermost, split_contraction, split_nest
 from symnet.compile import nest
+from symnet.compile.backend import FAILED, GUARD_FAILED, HOST_FAILED, TOO_LARGE
 from symnet.compile.memory import ITEM_BYTES
+from symnet.compile.plan import STATUS_WORDS
 from symnet.compile.program import (
     Buffer,
     CheckStep,
@@ -38,9 +40,6 @@ from symnet.config import config
 from symnet.graph.dims import Dimension
 
 ENTRY = "entry"
-FAILED, GUARD_FAILED, TOO_LARGE, HOST_FAILED = 1, 2, 3, 4
-#: Where a failure writes its site and its values.
-STATUS_WORDS = 4
 
 _INT32 = ir.IntType(32)
 _INT64 = ir.IntType(64)

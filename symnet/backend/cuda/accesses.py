@@ -88,6 +88,21 @@ def accesses(body: Sequence[Statement]) -> list[tuple[str, Expression, str]]:
 Range = tuple[int, int]
 
 
+def goes_by_neighbours(lets: Sequence[Statement], body: Sequence[Statement], name: str) -> bool:
+    """Whether more of a body's accesses take neighbouring entries when a loop's variable grows, from places
+    that are multiples of `LANES` on, than take others. `lets` name what the indices are made of."""
+    sums = sums_of([each for each in lets if isinstance(each, nest.Let)])
+    together = apart = 0
+    for _, index, _ in accesses(body):
+        place = affine(index, sums)
+        factor = None if place is None else place.factor(name)
+        if place is not None and factor == 1 and place.is_aligned(name):
+            together += 1
+        elif factor != 0:
+            apart += 1
+    return together > apart
+
+
 def ranges_of(body: Sequence[Statement], sizes: Mapping[str, int]) -> dict[str, Range]:
     """The least and the largest value of loops' variables and of names for indices, where they are known.
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 from weakref import WeakSet
 
 from symnet.backend.cuda.availability import availability
-from symnet.backend.cuda.device import Device, DeviceArray, Transfers
+from symnet.backend.cuda.device import Device, DeviceArray, Transfers, amount
 from symnet.compile.backend import Pattern, Specialisation
 from symnet.compile.container import Container
 from symnet.compile.memory import bytes_of, lifetimes
@@ -117,12 +117,12 @@ def require_memory(
     free = device.free_bytes()
     if needed <= free:
         return
-    lines = [f"{name}: {_amount(count)}" for name, count in parts.items() if count]
+    lines = [f"{name}: {amount(count)}" for name, count in parts.items() if count]
     largest = sorted(lifetimes(program), key=lambda each: -bytes_of(each))[:_TOLD]
     lines += [f"the largest: {_described(each, program)}" for each in largest]
     raise CudaError(
-        f'device "cuda": {program.name} needs {_amount(needed)} of {device.name}\'s memory, and '
-        f"{_amount(free)} are free",
+        f'device "cuda": {program.name} needs {amount(needed)} of {device.name}\'s memory, and '
+        f"{amount(free)} are free",
         lines,
         hint="smaller arguments (a mini-batch of fewer images) need less; what other functions and shared "
         'variables have is free when nobody holds them; device="cpu" runs it in the main memory',
@@ -137,16 +137,9 @@ def _let_go() -> None:
 
 def _described(buffer: Buffer, program: Program) -> str:
     """A buffer in one line: its size, and the line that makes it."""
-    found = f"{buffer.name}, {buffer.capacity} entries of {buffer.dtype}, {_amount(bytes_of(buffer))}"
+    found = f"{buffer.name}, {buffer.capacity} entries of {buffer.dtype}, {amount(bytes_of(buffer))}"
     for call in program.calls:
         if buffer in call.buffers:
             lines = [node.source for node in call.nodes if node.source is not None]
             return f"{found}, {lines[-1].file}:{lines[-1].line}" if lines else found
     return found
-
-
-def _amount(count: int) -> str:
-    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"

@@ -239,3 +239,11 @@ class DeviceArray:
             self.device.download(self.memory, 0, array)
             transfers.count_download(array.nbytes)
         return array
+
+
+def amount(count: int) -> str:
+    """Bytes for people."""
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"

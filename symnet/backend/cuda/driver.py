@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from symnet.backend.cuda.availability import LEAST_COMPUTE
-from symnet.backend.cuda.device import Array, Code, Copy, Launch, Node
+from symnet.backend.cuda.device import Array, Code, Copy, Launch, Node, amount
 from symnet.backend.cuda.machine import Machine
 from symnet.errors import CudaError
 
@@ -61,7 +61,7 @@ class DriverMemory:
 
     def __init__(self, device: DriverDevice, count: int) -> None:
         self.bytes = count
-        self.handle = device.call(f"{_amount(count)} of memory", "cuMemAlloc", count)
+        self.handle = device.call(f"{amount(count)} of memory", "cuMemAlloc", count)
         self.address = int(self.handle)
         # The process's end frees all memory anyhow, when the driver may be gone already.
         weakref.finalize(self, device.let_go, "cuMemFree", self.handle).atexit = False
@@ -71,7 +71,7 @@ class _PinnedMemory:
     """Bytes of the host's memory that the GPU copies by itself, for NumPy."""
 
     def __init__(self, device: DriverDevice, count: int) -> None:
-        self.address = int(device.call(f"{_amount(count)} of pinned memory", "cuMemAllocHost", count))
+        self.address = int(device.call(f"{amount(count)} of pinned memory", "cuMemAllocHost", count))
         self.__array_interface__ = {
             "version": 3,
             "shape": (count,),
@@ -133,7 +133,7 @@ class DriverGraph:
             given.srcMemoryType, given.srcDevice = memory, driver.CUdeviceptr(address)
             given.dstMemoryType, given.dstHost = host, host_address
         given.WidthInBytes, given.Height, given.Depth = node.stop - node.start, 1, 1
-        asked = f"a copy of {_amount(node.stop - node.start)} in a graph"
+        asked = f"a copy of {amount(node.stop - node.start)} in a graph"
         return device.call(
             asked, "cuGraphAddMemcpyNode", graph, after, len(after), given, device.context
         )
@@ -245,7 +245,7 @@ class DriverDevice:
         if kind == "CUDA_ERROR_OUT_OF_MEMORY" and self.context is not None:
             result, free, total = driver.cuMemGetInfo()
             if result == driver.CUresult.CUDA_SUCCESS:
-                more = f"; {_amount(int(free))} of {_amount(int(total))} are left"
+                more = f"; {amount(int(free))} of {amount(int(total))} are left"
         return CudaError(f"{asked} on {where}: {said} ({kind} of {name}){more}", hint=_HINTS.get(kind))
 
     # --- memory --------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ class DriverDevice:
             return
         source = array.__array_interface__["data"][0]
         target = self.driver.CUdeviceptr(memory.address + offset)
-        asked = f"a copy of {_amount(array.nbytes)} to the GPU"
+        asked = f"a copy of {amount(array.nbytes)} to the GPU"
         self.call(asked, "cuMemcpyHtoDAsync", target, source, array.nbytes, self.stream)
         self.call(asked, "cuStreamSynchronize", self.stream)
 
@@ -285,7 +285,7 @@ class DriverDevice:
             return
         target = array.__array_interface__["data"][0]
         source = self.driver.CUdeviceptr(memory.address + offset)
-        asked = f"a copy of {_amount(array.nbytes)} from the GPU"
+        asked = f"a copy of {amount(array.nbytes)} from the GPU"
         self.call(asked, "cuMemcpyDtoHAsync", target, source, array.nbytes, self.stream)
         self.call(asked, "cuStreamSynchronize", self.stream)
 
@@ -330,7 +330,7 @@ class DriverDevice:
             return
         host, address = _ends(node)
         memory, count = self.driver.CUdeviceptr(address), node.stop - node.start
-        asked = f"a copy of {_amount(count)}"
+        asked = f"a copy of {amount(count)}"
         if node.to_device:
             self.call(asked, "cuMemcpyHtoDAsync", memory, host, count, self.stream)
         else:
@@ -351,11 +351,3 @@ def _ends(copy: Copy) -> tuple[int, int]:
     """Where a copy begins on the host and on the device."""
     host = copy.host.__array_interface__["data"][0]
     return host + copy.start, copy.memory.address + copy.start
-
-
-def _amount(count: int) -> str:
-    """Bytes for people."""
-    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"

@@ -17,6 +17,7 @@ from typing import Any
 from symnet.backend.cuda.body import OWN, STATE, THREAD, Body
 from symnet.backend.cuda.machine import Machine
 from symnet.compile import nest
+from symnet.compile.backend import FAILED, GUARD_FAILED, TOO_LARGE
 from symnet.compile.nest import BufferParameter
 from symnet.compile.program import (
     Buffer,
@@ -36,8 +37,8 @@ from symnet.compile.steps import follows_from_loops
 from symnet.graph import dims
 from symnet.graph.dims import Dimension, Size
 
-#: Codes in a flag, and so the codes that a run ends with.
-FAILED, GUARD_FAILED, TOO_LARGE, SKIPPED = 1, 2, 3, 9
+#: What stands in a flag beside the codes that a run ends with.
+SKIPPED = 9
 #: Words at `state`: a failure's site and values; the flags.
 STATUS, FLAGS = 0, 4
 #: The name by which bodies that find sizes know where those are kept.

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from symnet.backend.cuda.accesses import LANES, accesses, affine, ranges_of, sums_of
+from symnet.backend.cuda.accesses import LANES, goes_by_neighbours, ranges_of
 from symnet.backend.cuda.body import BLOCK, THREAD, Body
 from symnet.backend.cuda.lockstep import LockstepPrinter, can_go_together
 from symnet.backend.cuda.machine import Machine
@@ -150,16 +150,7 @@ class _Items:
         whole = isinstance(inner.extent, Literal) and int(inner.extent.value) % LANES == 0
         if len(self.grid.loops) > 1 and not whole:
             return False
-        sums = sums_of([each for each in self.grid.body if isinstance(each, nest.Let)])
-        together = apart = 0
-        for _, index, _ in accesses(self.grid.body):
-            place = affine(index, sums)
-            factor = None if place is None else place.factor(inner.name)
-            if place is not None and factor == 1 and place.is_aligned(inner.name):
-                together += 1
-            elif factor != 0:
-                apart += 1
-        return together > apart
+        return goes_by_neighbours(self.grid.body, self.grid.body, inner.name)
 
     def _print_neighbours(self, total: Expression) -> int:
         printer, loops = self.printer, self.grid.loops

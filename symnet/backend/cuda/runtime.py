@@ -26,6 +26,9 @@ from symnet.compile import cache
 from symnet.compile.program import Buffer, KernelCall, Program, Table, table_of
 from symnet.config import config
 
+#: The modules that decide what becomes of a kernel's text.
+COMPILERS = ("toolkit", "scalar_code", "tile_code", "linker")
+
 
 @dataclass(frozen=True)
 class Place:
@@ -200,10 +203,9 @@ def _key(text: Text, name: str, machine: Machine) -> str:
 
 @remembered
 def _fingerprint() -> str:
-    """Everything besides a kernel's text that decides what PTX comes out."""
-    modules = ("toolkit", "scalar_code", "scalar_values", "tile_code")
+    """Everything besides a kernel's text that decides what PTX and what machine code come out."""
     return cache.fingerprint(
-        tuple(f"symnet.backend.cuda.{module}" for module in modules),
+        tuple(f"symnet.backend.cuda.{module}" for module in COMPILERS),
         ("numba", "numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink", "llvmlite"),
     )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from symnet.backend.cuda.accesses import LANES, accesses, affine, sums_of
+from symnet.backend.cuda.accesses import LANES, accesses, affine, goes_by_neighbours, sums_of
 from symnet.backend.cuda.body import BLOCK, THREAD
 from symnet.backend.cuda.lockstep import LockstepPrinter, can_go_together
 from symnet.backend.cuda.machine import Machine
@@ -437,16 +437,7 @@ class _Shared:
 
     def _neighbours(self, loop: For, body: Sequence[Statement]) -> bool:
         """Whether four rounds that follow each other are best done by one lane."""
-        sums = sums_of([each for each in (*self.grid.body, *body) if isinstance(each, nest.Let)])
-        together = apart = 0
-        for _, index, _ in accesses(body):
-            place = affine(index, sums)
-            factor = None if place is None else place.factor(loop.name)
-            if place is not None and factor == 1 and place.is_aligned(loop.name):
-                together += 1
-            elif factor != 0:
-                apart += 1
-        return together > apart
+        return goes_by_neighbours((*self.grid.body, *body), body, loop.name)
 
     # --- combining ---------------------------------------------------------------------------------
 
