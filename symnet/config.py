@@ -136,7 +136,8 @@ class Config:
     mode
         "default" compiles; "reference" runs every op by NumPy.
     backend
-        "llvm" prints loop nests as LLVM IR; "numba" compiles their Numba source.
+        "llvm" prints loop nests as LLVM IR, and reads kernels for a GPU as that; "numba" has Numba compile
+        their source, which means the same and takes longer.
     device
         Where functions made from now on run: "cpu"; "cuda" (or "gpu", "cuda0", "gpu0"), the first GPU of
         NVIDIA's, an error where there is none; "auto", that GPU where it can be used and else the CPU, which

@@ -10,7 +10,7 @@ from symnet.compile.call import Input, program_for
 from symnet.compile.function import Function
 from symnet.compile.specialise import Specialiser
 from symnet.compile.target import CUDA
-from symnet.errors import ArgumentError, CompileError
+from symnet.errors import ArgumentError
 
 
 def ptx(
@@ -49,18 +49,12 @@ def gpu_code(
     CudaError
         Where the package is missing.
     CompileError
-        In a process whose kernels are simulated (NUMBA_ENABLE_CUDASIM=1), or where an op can't be compiled.
+        Where an op can't be compiled; by Numba (`config.backend`), also in a process whose kernels are
+        simulated (NUMBA_ENABLE_CUDASIM=1).
     """
-    from symnet.backend.cuda import toolkit
     from symnet.backend.cuda.availability import LEAST_COMPUTE
     from symnet.backend.cuda.machine import A100, H100
     from symnet.backend.cuda.runtime import compiled, plan
-
-    if toolkit.simulated():
-        raise CompileError(
-            f"kernels of {function!s} can't be compiled: they are simulated in this process",
-            hint="NUMBA_ENABLE_CUDASIM is 1 in its environment",
-        )
 
     if function.mode.linker == "reference":
         raise ArgumentError(f"{function!s} has no kernels", hint='compile it with mode="default"')

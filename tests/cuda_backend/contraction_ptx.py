@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from symnet.backend.cuda import toolkit
+from symnet.backend.cuda import nvvm
 from symnet.backend.cuda.body import Body
 from symnet.backend.cuda.contraction import bodies_of, contraction_bodies
 from symnet.backend.cuda.contraction_model import plan_contraction
@@ -53,7 +53,7 @@ KINDS = ("fma.rn.f32", "ld.shared.v4.f32", "ld.shared.f32", "ld.global.v4.f32", 
 def ptx_of(body: Body, compute: tuple[int, int]) -> str:
     """A body alone as PTX."""
     signature = [*(each.dtype for each in body.parameters), "int64", "int64"]
-    return toolkit.compile(source_of(body), "kernel", signature, compute, threads=256)
+    return nvvm.compile(source_of(body), "kernel", signature, compute, threads=256)
 
 
 def taken() -> dict[str, object]:

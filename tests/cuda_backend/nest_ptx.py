@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from symnet.backend.cuda import toolkit
+from symnet.backend.cuda import nvvm
 from symnet.backend.cuda.body import Body
 from symnet.backend.cuda.machine import Machine
 
@@ -34,7 +34,7 @@ def run_body(
     body: Body, arrays: dict[str, np.ndarray], sizes: dict[str, int], machine: Machine = SMALL
 ) -> list[int]:
     """What `simulating.run_body` does, by a GPU's code."""
-    ptx = toolkit.compile(
+    ptx = nvvm.compile(
         kernel_source(body.name, body), body.name, signature(body), machine.compute, machine.threads
     )
     device = PtxMachine(read(ptx))

@@ -1,7 +1,7 @@
 """Compiles the training steps of the book's networks for GPUs, in a process that simulates nothing.
 
-`python -m cuda_backend.networks_ptx NAME MAJOR.MINOR` from the folder of the tests writes JSON: by kernel
-what `ptxas -v` says of it, and what its link says; of those for 9.0 also what they take as kernels for 8.0.
+`python -m cuda_backend.networks_ptx NAME MAJOR.MINOR` from the folder of the tests writes JSON: of each
+kernel what `ptxas -v` and its link say; of those for 9.0 also what they take as kernels for 8.0.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from .ptxas import usages_of_all
 _TARGET = re.compile(r"^\.target sm_90\b.*$", re.MULTILINE)
 
 
-def taken(codes: list[Any], compute: tuple[int, int]) -> dict[str, Any]:
-    """What kernels take of a device of a compute capability."""
-    found = usages_of_all((code.ptx, compute) for code in codes)
-    return {
-        code.name: {
+def taken(codes: list[Any], compute: tuple[int, int]) -> list[dict[str, Any]]:
+    """What each kernel takes of a device of a compute capability."""
+    found = usages_of_all([code.ptx for code in codes], compute)
+    return [
+        {
+            "name": code.name,
             **dataclasses.asdict(usage[code.name]),
             "threads": code.threads,
             "linked": [code.registers, code.shared_bytes, code.spilled_bytes],
         }
         for code, usage in zip(codes, found, strict=True)
-    }
+    ]
 
 
 def as_older(code: Any) -> Any:

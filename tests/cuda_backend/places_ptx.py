@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from symnet.backend.cuda import toolkit
+from symnet.backend.cuda import nvvm
 from symnet.backend.cuda.machine import H100
 from symnet.backend.cuda.nest_bodies import nest_bodies
 from symnet.compile import nest
@@ -178,7 +178,7 @@ def run(name: str) -> dict[str, Any]:
         BufferParameter("out", "float32", True),
     )
     (made,) = nest_bodies(Nest("places", buffers, (), body), H100, {})
-    ptx = toolkit.compile(
+    ptx = nvvm.compile(
         kernel_source("places", made), "places", signature(made), H100.compute, H100.threads
     )
     memory = Sparse()

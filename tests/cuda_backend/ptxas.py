@@ -9,8 +9,7 @@ import functools
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,19 +61,36 @@ def usages(ptx: str, compute: tuple[int, int]) -> dict[str, Usage]:
         path = Path(folder) / "module.ptx"
         path.write_text(ptx)
         machine = f"-arch=sm_{compute[0]}{compute[1]}"
-        command = [program(), "-v", machine, str(path), "-o", str(path.with_suffix(".cubin"))]
+        # As the linker has it done: as a part of a program, in which others could follow.
+        command = [program(), "-v", "-c", machine, str(path), "-o", str(path.with_suffix(".cubin"))]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     if done.returncode:
         raise ValueError(f"ptxas {machine} refuses a module:\n{done.stderr}{_lines_named(done.stderr, ptx)}")
     return read(done.stderr)
 
 
-def usages_of_all(modules: Iterable[tuple[str, tuple[int, int]]], workers: int = 2) -> list[dict[str, Usage]]:
-    """The same for many modules, each with its compute capability, some at a time."""
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(lambda module: usages(*module), modules))
+def usages_of_all(modules: Sequence[str], compute: tuple[int, int]) -> list[dict[str, Usage]]:
+    """The same for each of many modules, which are assembled as one: most of the time goes to beginning."""
+    header = "".join(line for line in modules[0].splitlines(keepends=True) if _HEADER.match(line))
+    parts = []
+    for number, ptx in enumerate(modules):
+        assert set(_HEADER.findall(ptx)) == set(_HEADER.findall(header))
+        # Each module's own names are made different from the others'.
+        names = "|".join(name for found in _OWN_NAME.findall(ptx) for name in found if name)
+        parts.append(re.sub(rf"\b({names})\b", rf"\1__{number}", _HEADER.sub("", ptx)))
+    found: list[dict[str, Usage]] = [{} for _ in modules]
+    for name, usage in usages(header + "\n".join(parts), compute).items():
+        name, _, number = name.rpartition("__")
+        found[int(number)][name] = usage
+    assert all(found)
+    return found
 
 
+_HEADER = re.compile(r"^\.(?:version|target|address_size) .*\n", re.MULTILINE)
+#: Of kernels, functions, and tables of constants.
+_OWN_NAME = re.compile(
+    r"^\.visible \.entry (\w+)|^\.func +\([^()]*\) *(\w+)|^\.global [^={]*?(\w+)(?:\[\d+\])+ =", re.MULTILINE
+)
 _KERNEL = re.compile(r"Compiling entry function '(\S+)' for")
 _STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 _USED = re.compile(r"Used (\d+) registers(.*)")

@@ -1,7 +1,7 @@
 """Compiles contract samples for GPUs, in a process that simulates nothing.
 
 `python -m cuda_backend.samples_ptx NAME …` from the folder of the tests writes JSON: by sample, for 9.0
-and as 8.0, by kernel what `ptxas -v` says of it, and what its link says.
+and as 8.0, of each kernel what `ptxas -v` and its link say.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 
 from contract.test_contract import SAMPLES, Case
 
+from symnet.backend.cuda.device import Code
 from symnet.inspect.ahead import gpu_code
 
 from .networks_ptx import as_older, taken
 
 
-def kernels_of(sample: Any) -> dict[str, dict[str, Any]]:
-    """What the kernels of a sample's values, gradients and second order take."""
+def kernels_of(sample: Any) -> list[Code]:
+    """The kernels of a sample's values, gradients and second order, compiled for 9.0."""
     case = Case(sample)
-    codes = gpu_code(case.function("default"), *case.arrays, compute=(9, 0))
-    return {"9.0": taken(codes, (9, 0)), "9.0 as 8.0": taken([as_older(each) for each in codes], (8, 0))}
+    return gpu_code(case.function("default"), *case.arrays, compute=(9, 0))
 
 
 def main() -> None:
@@ -30,8 +30,17 @@ def main() -> None:
     by_name = {each.name: each for each in SAMPLES}
     with redirect_stdout(sys.stderr):
         # Some samples print.
-        found = {name: kernels_of(by_name[name]) for name in sys.argv[1:]}
-    json.dump(found, sys.stdout)
+        codes = {name: kernels_of(by_name[name]) for name in sys.argv[1:]}
+    every = [code for some in codes.values() for code in some]
+    taking = taken(every, (9, 0)), taken([as_older(code) for code in every], (8, 0))
+    found = {wanted: iter(each) for wanted, each in zip(("9.0", "9.0 as 8.0"), taking, strict=True)}
+    json.dump(
+        {
+            name: {wanted: [next(each) for _ in some] for wanted, each in found.items()}
+            for name, some in codes.items()
+        },
+        sys.stdout,
+    )
 
 
 if __name__ == "__main__":

@@ -69,16 +69,15 @@ def function():
     return symnet.function([x], x * 2, name="f"), np.ones(3, "float32")
 
 
-def test_a_process_that_simulates_says_so():
+def test_numba_does_not_compile_where_it_simulates():
     f, x = function()
-    with pytest.raises(CompileError, match="they are simulated in this process"):
+    assert ".target sm_90" in "".join(symnet.inspect.ptx(f, x).values())
+    said = "simulated in this process"
+    with symnet.config.override(backend="numba"), pytest.raises(CompileError, match=said):
         symnet.inspect.ptx(f, x)
 
 
-def test_what_can_not_be_compiled_for(monkeypatch):
-    from symnet.backend.cuda import toolkit
-
-    monkeypatch.setattr(toolkit, "simulated", lambda: False)
+def test_what_can_not_be_compiled_for():
     f, x = function()
     with pytest.raises(ArgumentError, match=r"compute=\(7, 0\): \(7, 5\) or above is expected"):
         symnet.inspect.ptx(f, x, compute=(7, 0))

@@ -262,8 +262,8 @@ class Tiles:
         text.line(f"my_line = np.int32({shifted('me', across)})")
         for number in range(beside):
             place = f"({plus(masked('me', across), number * threads)}) * {lanes}"
-            text.line(f"place = np.int32({place})")
-            text.line(f"column = np.{self.plan.columns.dtype}(first_column + place)")
+            text.line(f"in_line = np.int32({place})")
+            text.line(f"column = np.{self.plan.columns.dtype}(first_column + in_line)")
             with text.block(f"if column < {self.plan.columns.count}:"):
                 if self.parts is None:
                     self.ending.columns(text, "column")
@@ -281,14 +281,14 @@ class Tiles:
         row = plus("first_row", upper, lower, masked("slot", tall))
         text.line(f"row = np.{plan.rows.dtype}({row})")
         with text.block(f"if row < {plan.rows.count}:"):
-            text.line(f"entry = np.uint32(line * {tile.width} + place)")
+            text.line(f"entry = np.uint32(line * {tile.width} + in_line)")
             totals = [f"total_{lane}" for lane in range(lanes)]
             text.line(f"{', '.join(totals)}, = shared_load{lanes}(shared, entry, 0)")
             if tile.groups > 1:
                 with text.block(f"for each in range(1, {tile.groups}):"):
-                    text.line(f"more = shared_load{lanes}(shared, entry, each * {panel})")
+                    text.line(f"others = shared_load{lanes}(shared, entry, each * {panel})")
                     for lane, total in enumerate(totals):
-                        text.line(f"{total} += more[{lane}]")
+                        text.line(f"{total} += others[{lane}]")
             if self.parts is None:
                 self.ending.store(text, totals, "row")
                 return

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from symnet.backend.cuda.accesses import Range, affine, range_of
 from symnet.backend.cuda.body import BLOCK, OWN, STATE, THREAD
-from symnet.backend.cuda.toolkit import NAMES
+from symnet.backend.cuda.memory_code import NAMES
 from symnet.backend.cuda.written_out import OF_THE_DEVICE, call_written_out
 from symnet.compile import library, nest
 from symnet.compile.nest import INDEX, Call, Cast, Expression, Literal, Select, Statement
@@ -21,7 +21,9 @@ from symnet.compile.print_numba import _ATOM, _BIT_AND, _BIT_OR, _PRODUCT, _SHIF
 
 #: Functions of integers that `math` has in a kernel.
 _OF_INTEGERS = frozenset("abs maximum minimum sign floordiv mod fmod shift_left shift_right".split())
-_RESERVED = frozenset((*NAMES, BLOCK, THREAD, STATE, OWN, "slots", "item", "lane", *dir(builtins)))
+_RESERVED = frozenset(
+    ("cuda", "math", "np", *NAMES, BLOCK, THREAD, STATE, OWN, "slots", "item", "lane", *dir(builtins))
+)
 
 
 def text_name(name: str) -> str:

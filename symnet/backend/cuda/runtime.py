@@ -19,7 +19,7 @@ from symnet.backend.cuda.emit import Emitted, Printer, Work, emit
 from symnet.backend.cuda.first_sizes import find_sizes_beside
 from symnet.backend.cuda.kernel_text import NAME, Text, assemble, assemble_serial
 from symnet.backend.cuda.linker import Linked
-from symnet.backend.cuda.machine import Machine
+from symnet.backend.cuda.machine import SIMULATOR, Machine
 from symnet.backend.cuda.order import Group, Ordered, order
 from symnet.backend.cuda.workers import Job, compile_all
 from symnet.compile import cache
@@ -27,7 +27,17 @@ from symnet.compile.program import Buffer, KernelCall, Program, Table, table_of
 from symnet.config import config
 
 #: The modules that decide what becomes of a kernel's text.
-COMPILERS = ("toolkit", "scalar_code", "tile_code", "linker")
+COMPILERS = (
+    "text_code",
+    "text_expressions",
+    "text_values",
+    "scalar_code",
+    "memory_code",
+    "nvvm",
+    "numba_code",
+    "toolkit",
+    "linker",
+)
 
 
 @dataclass(frozen=True)
@@ -61,9 +71,7 @@ class Plan:
     places: list[Place] = field(default_factory=list)
 
 
-def plan(
-    program: Program, machine: Machine, profiled: bool = False, printer: Printer | None = None
-) -> Plan:
+def plan(program: Program, machine: Machine, profiled: bool = False, printer: Printer | None = None) -> Plan:
     """The kernels of a lowered program, and the order in which they run.
 
     Parameters
@@ -137,20 +145,19 @@ class Compiled:
 
 
 def compiled(texts: Sequence[Text], names: Sequence[str], machine: Machine) -> Compiled:
-    """Code of kernels for a machine; where kernels are simulated, their text alone.
+    """Code of kernels for a machine; for the simulator, their text alone.
 
     Raises
     ------
     CompileError
-        When Numba refuses a text.
+        When a text is refused.
     CudaError
         When the package numba-cuda is not there.
     """
     started = time.perf_counter()
-    if toolkit.simulated():
+    if machine == SIMULATOR:
         codes = [
-            Code(name, text.readable(name), machine.threads)
-            for text, name in zip(texts, names, strict=True)
+            Code(name, text.readable(name), machine.threads) for text, name in zip(texts, names, strict=True)
         ]
         return Compiled(codes, "simulated", time.perf_counter() - started)
     named = list(zip(texts, names, strict=True))
@@ -164,6 +171,7 @@ def compiled(texts: Sequence[Text], names: Sequence[str], machine: Machine) -> C
             (*texts[number].dtypes, "int64", "int64"),
             machine.compute,
             machine.threads,
+            config.backend,
         )
         for number in missing
     ]
@@ -195,7 +203,8 @@ def _cached(key: str | None) -> tuple[str, Linked] | None:
 def _key(text: Text, name: str, machine: Machine) -> str:
     return cache.key(
         [
-            *("cuda", _fingerprint(), f"compute {machine.compute} threads {machine.threads}"),
+            *("cuda", config.backend, _fingerprint()),
+            f"compute {machine.compute} threads {machine.threads}",
             *(name, " ".join(text.dtypes), text.source),
         ]
     )

@@ -1,7 +1,7 @@
-"""Functions of the nest dialect as instructions: takes types of Numba's, hands on signatures and generators.
+"""Functions of the nest dialect, in LLVM: takes names and numbers, hands on what makes their values.
 
-`symnet.backend.cuda.toolkit` makes intrinsics of them. Functions of reals come from NVIDIA's libdevice, at
-most 2 units in the last place off; what NumPy means by divisions, shifts and extremes is spelled out.
+Functions of reals come from NVIDIA's libdevice, at most 2 units in the last place off; what NumPy means by
+divisions, shifts and extremes is spelled out.
 """
 
 from __future__ import annotations
@@ -201,131 +201,18 @@ def functions(compute: tuple[int, int]) -> dict[str, tuple[int, Make]]:
     return FUNCTIONS | {name: (2, _extreme(name, alone=True)) for name in ("maximum", "minimum")}
 
 
-def _result(name: str, kind: Any) -> Any:
-    from numba import types
-
+def result_dtype(name: str, dtypes: Sequence[str]) -> str | None:
+    """The dtype of what a function of `FUNCTIONS` gives; None when it takes no arguments of such dtypes."""
+    # A condition says nothing of the values that it chooses between.
+    alike = dtypes[1:] if name == "where" else dtypes
+    if len(set(alike)) != 1 or (name == "where" and dtypes[0] != "bool"):
+        return None
     if name in nest.TO_BOOL:
-        return types.boolean
+        return "bool"
     if name == "mul_wide":
-        return types.uint64
+        return "uint64" if alike[0] == "uint32" else None
     if name == "bits_of":
-        return getattr(types, nest.BITS_OF[str(kind)])
+        return nest.BITS_OF.get(alike[0])
     if name == "from_bits":
-        return getattr(types, nest.FROM_BITS[str(kind)])
-    return kind
-
-
-def typed(name: str, arity: int, make: Make) -> Callable[..., Any]:
-    """A function of `functions` as Numba's `intrinsic` wants it: argument types to a signature and a
-    generator."""
-
-    def of(kinds: Sequence[Any]) -> Any:
-        # A condition says nothing of the values that it chooses between.
-        alike = kinds[1:] if name == "where" else kinds
-        dtype = str(alike[0])
-        if any(str(kind) != dtype for kind in alike) or (name == "where" and str(kinds[0]) != "bool"):
-            return None
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
-            return make(builder, dtype, arguments)
-
-        return _result(name, alike[0])(*kinds), generate
-
-    def of_one(typing: Any, a: Any) -> Any:
-        return of((a,))
-
-    def of_two(typing: Any, a: Any, b: Any) -> Any:
-        return of((a, b))
-
-    def of_three(typing: Any, a: Any, b: Any, c: Any) -> Any:
-        return of((a, b, c))
-
-    return (of_one, of_two, of_three)[arity - 1]
-
-
-# --- memory and lanes ---------------------------------------------------------------------------------------
-
-
-def load_of(count: int) -> Callable[..., Any]:
-    """`load2` or `load4`: one aligned access to neighbouring entries."""
-
-    def load(typing: Any, pointer: Any, index: Any) -> Any:
-        from numba import types
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
-            element = context.get_value_type(pointer.dtype)
-            where = _vector_pointer(builder, element, count, arguments)
-            vector = builder.load(where, align=count * context.get_abi_sizeof(element))
-            entries = [builder.extract_element(vector, _INT32(each)) for each in range(count)]
-            return context.make_tuple(builder, signature.return_type, entries)
-
-        return types.UniTuple(pointer.dtype, count)(pointer, index), generate
-
-    return load
-
-
-def store_of(count: int) -> Callable[..., Any]:
-    """`store2` or `store4`."""
-
-    def of(pointer: Any, index: Any, values: Sequence[Any]) -> Any:
-        from numba import types
-
-        if any(value != pointer.dtype for value in values):
-            return None
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
-            element = context.get_value_type(pointer.dtype)
-            where = _vector_pointer(builder, element, count, arguments[:2])
-            vector = ir.Constant(ir.VectorType(element, count), ir.Undefined)
-            for each, value in enumerate(arguments[2:]):
-                vector = builder.insert_element(vector, value, _INT32(each))
-            builder.store(vector, where, align=count * context.get_abi_sizeof(element))
-            return context.get_dummy_value()
-
-        return types.void(pointer, index, *values), generate
-
-    def store2(typing: Any, pointer: Any, index: Any, a: Any, b: Any) -> Any:
-        return of(pointer, index, (a, b))
-
-    def store4(typing: Any, pointer: Any, index: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-        return of(pointer, index, (a, b, c, d))
-
-    return store2 if count == 2 else store4
-
-
-def _vector_pointer(builder: Any, element: Any, count: int, arguments: Sequence[Any]) -> Any:
-    pointer, index = arguments
-    first = builder.gep(pointer, [index])
-    return builder.bitcast(first, ir.VectorType(element, count).as_pointer())
-
-
-def lane_swap(typing: Any, value: Any, mask: Any) -> Any:
-    """The value of the lane whose number differs in the bits of `mask`; all lanes of the warp are there."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
-        given, bits = arguments
-        kind = given.type
-        wide = isinstance(kind, ir.DoubleType) or (isinstance(kind, ir.IntType) and kind.width == 64)
-        bits = builder.trunc(bits, _INT32) if bits.type.width > 32 else bits
-
-        def swap(word: Any) -> Any:
-            function = ir.FunctionType(_INT32, [_INT32, _INT32])
-            asm = ir.InlineAsm(
-                function, "shfl.sync.bfly.b32 $0, $1, $2, 31, 0xffffffff;", "=r,r,r", side_effect=True
-            )
-            return builder.call(asm, [word, bits])
-
-        if wide:
-            long = ir.IntType(64)
-            word = builder.bitcast(given, long) if not isinstance(kind, ir.IntType) else given
-            low = builder.zext(swap(builder.trunc(word, _INT32)), long)
-            high = builder.zext(swap(builder.trunc(builder.lshr(word, long(32)), _INT32)), long)
-            both = builder.or_(low, builder.shl(high, long(32)))
-            return both if isinstance(kind, ir.IntType) else builder.bitcast(both, kind)
-        if isinstance(kind, ir.FloatType):
-            return builder.bitcast(swap(builder.bitcast(given, _INT32)), kind)
-        if kind.width == 32:
-            return swap(given)
-        return builder.trunc(swap(builder.zext(given, _INT32)), kind)
-
-    return value(value, mask), generate
+        return nest.FROM_BITS.get(alike[0])
+    return alike[0]

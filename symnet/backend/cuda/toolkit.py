@@ -1,15 +1,9 @@
-"""What kernels are written in and compiled by: takes a kernel's text, hands on PTX, or what simulates it.
+"""What kernels are written in: takes a kernel's text, hands on what simulates it, or PTX as Numba makes it.
 
-The one module that imports `numba.cuda` and its `extending`, and only when something is compiled or
-simulated. A text finds these names: `cuda` and `np` as in any kernel for Numba, `math` with the functions of
-the nest dialect (`symnet.backend.cuda.scalar_code` as instructions, `symnet.backend.cuda.scalar_values` for
-the simulator), and
-
-- `load2(pointer, index)`, `load4`: neighbouring entries in one access, as a tuple; `index` times the size of
-an   entry is a multiple of the size of them all (8 or 16 bytes).
-- `store2(pointer, index, a, b)`, `store4(pointer, index, a, b, c, d)`: the other way.
-- `lane_swap(value, mask)`: the value of the thread whose number differs in the bit `mask`, in the same warp;
-all   threads of a block call it together.
+The one module that imports `numba.cuda` and its `extending`, and only when something is simulated or Numba
+compiles it. A text finds these names: `cuda` and `np` as in any kernel for Numba, `math` with the functions
+of the nest dialect (`symnet.backend.cuda.scalar_code` as instructions, `symnet.backend.cuda.scalar_values`
+for the simulator), and the functions of `symnet.backend.cuda.memory_code`.
 """
 
 from __future__ import annotations
@@ -29,9 +23,6 @@ import numpy as np
 
 from symnet.backend.cuda import scalar_values, tile_texts
 from symnet.errors import CompileError, CudaError
-
-#: Names that a text may not use for anything of its own.
-NAMES = ("cuda", "math", "np", "load2", "load4", "store2", "store4", "lane_swap")
 
 
 @cache
@@ -68,9 +59,8 @@ def compile(
     signature: Sequence[str],
     compute: tuple[int, int],
     threads: int | None = None,
-    blocks: int | None = None,
 ) -> str:
-    """PTX of the kernel `name` in a text; its entry has that name.
+    """PTX of the kernel `name` in a text, by Numba; its entry has that name. `nvvm.compile` is faster.
 
     Parameters
     ----------
@@ -78,8 +68,8 @@ def compile(
         For each parameter the dtype of the entries that it points at.
     compute
         The compute capability, as (9, 0).
-    threads, blocks
-        The most threads of a block; how many blocks at least find room in a multiprocessor.
+    threads
+        The most threads of a block.
 
     Raises
     ------
@@ -97,11 +87,10 @@ def compile(
 
     cuda = _numba_cuda()
     pointers = [types.CPointer(getattr(types, "uint8" if each == "bool" else each)) for each in signature]
-    bounds = None if threads is None else threads if blocks is None else (threads, blocks)
     function = _define(source, name, dict(_compiled_names(compute)))
     try:
         text, _ = cuda.compile(
-            function, types.void(*pointers), cc=compute, device=False, abi="numba", launch_bounds=bounds
+            function, types.void(*pointers), cc=compute, device=False, abi="numba", launch_bounds=threads
         )
     except NumbaError as error:
         raise CompileError(f"Numba can't compile kernel {name}: {error}") from error
@@ -129,25 +118,15 @@ def _compiled_names(compute: tuple[int, int]) -> dict[str, Any]:
     """What a text that is compiled finds."""
     from numba.cuda.extending import intrinsic
 
-    from symnet.backend.cuda import scalar_code, tile_code
+    from symnet.backend.cuda import numba_code
 
     math = ModuleType("math")
-    for name, (arity, make) in scalar_code.functions(compute).items():
-        setattr(math, name, intrinsic(scalar_code.typed(name, arity, make)))
+    for name, typed in numba_code.functions_of_math(compute).items():
+        setattr(math, name, intrinsic(typed))
     for name in ("inf", "nan"):
         setattr(math, name, getattr(np, name))
-    made: dict[str, Any] = {
-        "cuda": _numba_cuda(),
-        "np": np,
-        "math": math,
-        "lane_swap": intrinsic(scalar_code.lane_swap),
-    }
-    for count in (2, 4):
-        made[f"load{count}"] = intrinsic(scalar_code.load_of(count))
-        made[f"store{count}"] = intrinsic(scalar_code.store_of(count))
-    for name, code in tile_code.FUNCTIONS.items():
-        made[name] = intrinsic(code)
-    return made
+    made = {"cuda": _numba_cuda(), "np": np, "math": math}
+    return made | {name: intrinsic(typed) for name, typed in numba_code.functions_of_memory().items()}
 
 
 # --- simulated ----------------------------------------------------------------------------------------------

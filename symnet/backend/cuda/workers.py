@@ -1,7 +1,7 @@
 """Compiling on several cores: takes kernels' texts, hands on their PTX and machine code.
 
-Numba compiles one kernel at a time in a process, most of it in Python. Where that would take long and cores
-are there, processes beside this one share the kernels out among them; each ends when there are none left.
+One kernel at a time is compiled in a process, part of it in Python. Where that would take long and cores are
+there, processes beside this one share the kernels out among them; each ends when there are none left.
 """
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ _MOST_PROCESSES = 8
 
 @dataclass(frozen=True)
 class Job:
-    """A kernel to compile: its text and name, the dtypes behind its pointers, what it is for."""
+    """A kernel to compile: its text and name, the dtypes behind its pointers, what it is for, and by what
+    (`config.backend`)."""
 
     source: str
     name: str
     signature: tuple[str, ...]
     compute: tuple[int, int]
     threads: int
+    backend: str = "llvm"
 
 
 Made = tuple[str, Linked]
@@ -71,10 +73,11 @@ def compile_all(jobs: Sequence[Job], processes: int | None = None) -> list[Made]
 
 def compile_one(job: Job) -> Made:
     """PTX and machine code of a kernel, made in this process."""
-    from symnet.backend.cuda import toolkit
+    from symnet.backend.cuda import nvvm, toolkit
     from symnet.backend.cuda.linker import link_for
 
-    ptx = toolkit.compile(job.source, job.name, job.signature, job.compute, job.threads)
+    compile = toolkit.compile if job.backend == "numba" else nvvm.compile
+    ptx = compile(job.source, job.name, job.signature, job.compute, job.threads)
     return ptx, link_for(ptx, job.name, job.compute, job.threads)
 
 

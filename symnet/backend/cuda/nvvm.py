@@ -1,0 +1,90 @@
+"""PTX: takes a kernel's text, hands on what NVIDIA's own compiler, libNVVM, makes of its LLVM IR.
+
+Numba would, too, of the same text (`toolkit.compile`, where `config.backend` is "numba"), in eight times the
+time, most of which goes to finding types. See NVIDIA's "NVVM IR Specification" for what a module must hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from llvmlite import ir
+
+from symnet.backend.cuda.text_code import module_of
+from symnet.errors import CompileError, CudaError
+
+_LAYOUT = (
+    "e-p:64:64:64-i1:8:8-i8:8:8-i16:16:16-i32:32:32-i64:64:64-i128:128:128-f32:32:32-f64:64:64-"
+    "v16:16:16-v32:32:32-v64:64:64-v128:128:128-n16:32:64"
+)
+
+
+def compile(
+    source: str, name: str, signature: Sequence[str], compute: tuple[int, int], threads: int | None = None
+) -> str:
+    """PTX of the kernel `name` in a text; its entry has that name. The device need not be there.
+
+    Parameters
+    ----------
+    signature
+        For each parameter the dtype of the entries that it points at.
+    compute
+        The compute capability, as (9, 0).
+    threads
+        The most threads of a block.
+
+    Raises
+    ------
+    CompileError
+        When the text is none that a kernel is written in.
+    CudaError
+        When a package is missing.
+    """
+    module = module_of(source, name, signature, compute, threads)
+    nvvm, functions = _compiler()
+    version = module.add_metadata([ir.IntType(32)(number) for number in nvvm.ir_version()])
+    module.add_named_metadata("nvvmir.version").add(version)
+    module.triple, module.data_layout = "nvptx64-nvidia-cuda", _LAYOUT
+    text = str(module).encode()
+    options = [f"-arch=compute_{compute[0]}{compute[1]}", "-opt=3"]
+    program = nvvm.create_program()
+    try:
+        nvvm.add_module_to_program(program, text, len(text), name)
+        # No more of it than what is called.
+        nvvm.lazy_add_module_to_program(program, functions, len(functions), "libdevice")
+        try:
+            nvvm.compile_program(program, len(options), options)
+        except nvvm.nvvmError as error:
+            log = bytearray(nvvm.get_program_log_size(program))
+            nvvm.get_program_log(program, log)
+            told = bytes(log).partition(b"\0")[0].decode()
+            raise CompileError(f"kernel {name} can't be compiled: {error}", told.splitlines()) from None
+        ptx = bytearray(nvvm.get_compiled_result_size(program))
+        nvvm.get_compiled_result(program, ptx)
+    finally:
+        nvvm.destroy_program(program)
+    return bytes(ptx).partition(b"\0")[0].decode()
+
+
+@cache
+def _compiler() -> tuple[Any, bytes]:
+    """libNVVM's binding, and libdevice."""
+    try:
+        from cuda.bindings import nvvm
+        from cuda.pathfinder import BitcodeLibNotFoundError, find_bitcode_lib
+    except ImportError as error:
+        raise CudaError(
+            f"kernels are compiled by the package cuda-bindings, which can't be imported: {error}",
+            hint="pip install symnet[cuda] installs it",
+        ) from None
+    try:
+        nvvm.version()
+        with open(find_bitcode_lib("device"), "rb") as file:
+            return nvvm, file.read()
+    except (RuntimeError, OSError, BitcodeLibNotFoundError) as error:
+        raise CudaError(
+            f"kernels are compiled by the package nvidia-nvvm, which can't be loaded: {error}",
+            hint="pip install symnet[cuda] installs it",
+        ) from None

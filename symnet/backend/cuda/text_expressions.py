@@ -1,0 +1,411 @@
+"""Expressions of a kernel's text as LLVM IR: takes Python's own tree of them, hands on values.
+
+What they mean is told in `symnet.backend.cuda.text_code`, which reads the statements.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+
+from symnet.backend.cuda import memory_code, scalar_code
+from symnet.backend.cuda.text_values import (
+    FLOATS,
+    INTEGERS,
+    TYPES,
+    Given,
+    Memory,
+    Value,
+    cast,
+    natural,
+    told,
+    wide,
+)
+from symnet.errors import CompileError
+
+_BIT, _INT32 = TYPES["bool"], TYPES["int32"]
+_SHARED = 3
+_ENTRIES = FLOATS | INTEGERS
+_REGISTERS = {"threadIdx": "tid", "blockIdx": "ctaid"}
+#: Operators by what LLVM calls them; shifts to the right, divisions and rests go by the dtype, too.
+_OF_BITS: dict[type[ast.operator], str] = {ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor"}
+_OF_INTEGERS = _OF_BITS | {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.LShift: "shl"}
+_OF_FLOATS: dict[type[ast.operator], str] = {
+    ast.Add: "fadd",
+    ast.Sub: "fsub",
+    ast.Mult: "fmul",
+    ast.Div: "fdiv",
+}
+_COMPARISONS: dict[type[ast.cmpop], str] = {
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+}
+
+
+class Expressions:
+    """Reads expressions into one function of LLVM IR, where its `builder` stands.
+
+    Parameters
+    ----------
+    source, name
+        The text and what its kernel is called, for errors.
+    function
+        What is filled, with one argument for each parameter.
+    dtypes
+        Of the entries behind the parameters.
+    compute
+        The compute capability, which some functions go by.
+    """
+
+    def __init__(
+        self, source: str, name: str, function: Any, dtypes: Sequence[str], compute: tuple[int, int]
+    ) -> None:
+        self.source, self.name = source, name
+        self.function, self.module = function, function.module
+        self.dtypes = dtypes
+        self.functions = scalar_code.functions(compute)
+        self.names: dict[str, Given] = {}
+        #: A variable is a place on the stack, which NVVM's own passes make a register of.
+        self.places = ir.IRBuilder(function.append_basic_block("places"))
+        self.builder = ir.IRBuilder(function.append_basic_block("begin"))
+        self.begin = self.builder.block
+
+    def refuse(self, node: Any, why: str) -> CompileError:
+        """The error of a line that can't be read."""
+        line = self.source.splitlines()[node.lineno - 1].strip()
+        return CompileError(f"kernel {self.name} can't be compiled: {why} in line {node.lineno}: {line}")
+
+    def block(self, name: str) -> Any:
+        return self.function.append_basic_block(name)
+
+    # --- expressions ---------------------------------------------------------------------------
+
+    def expression(self, node: ast.expr) -> Given:
+        match node:
+            case ast.Constant(value=bool() as value):
+                return Value("bool", _BIT(int(value)))
+            case ast.Constant(value=int() as value):
+                return Value("int64", TYPES["int64"](value))
+            case ast.Constant(value=float() as value):
+                return Value("float64", TYPES["float64"](value))
+            case ast.Name(id=name):
+                return self.read_name(node, name)
+            case ast.BinOp(left=left, op=operator, right=right):
+                return self.binary(node, operator, self.expression(left), self.expression(right))
+            case ast.UnaryOp(op=operator, operand=operand):
+                return self.unary(node, operator, self.number(operand))
+            case ast.Compare(left=left, ops=[operator], comparators=[right]):
+                return self.compare(node, operator, self.number(left), self.number(right))
+            case ast.BoolOp(op=operator, values=parts):
+                return self.joined(operator, parts)
+            case ast.IfExp(test=test, body=then, orelse=otherwise):
+                return self.either(node, self.condition(test), then, otherwise)
+            case ast.Call():
+                found = self.call(node)
+                if found is None:
+                    raise self.refuse(node, "that gives no value")
+                return found
+            case ast.Subscript(value=array, slice=index):
+                return self.item(node, array, index)
+            case ast.Tuple(elts=parts):
+                return tuple(self.number(each) for each in parts)
+            case ast.Attribute(value=ast.Name(id="math"), attr=("inf" | "nan") as name):
+                return Value("float64", TYPES["float64"](float(name)))
+            case ast.Attribute(value=ast.Attribute(value=ast.Name(id="cuda"), attr=register), attr="x"):
+                return self.register(node, register)
+        raise self.refuse(node, "that is no expression of a kernel")
+
+    def number(self, node: ast.expr) -> Value:
+        """An expression that is one number."""
+        found = self.expression(node)
+        if not isinstance(found, Value):
+            raise self.refuse(node, f"a number is wanted, {told(found)} is given")
+        return found
+
+    def condition(self, node: ast.expr) -> Any:
+        found = self.number(node)
+        if found.dtype != "bool":
+            raise self.refuse(node, f"a condition is wanted, {found.dtype} is given")
+        return found.code
+
+    def read_name(self, node: Any, name: str) -> Given:
+        found = self.names.get(name)
+        if found is None:
+            raise self.refuse(node, f"{name} has no value")
+        if isinstance(found, Memory):
+            return found
+        if isinstance(found, tuple):
+            return tuple(Value(each.dtype, self.builder.load(each.code)) for each in found)
+        return Value(found.dtype, self.builder.load(found.code))
+
+    def register(self, node: ast.expr, name: str) -> Value:
+        if name not in _REGISTERS:
+            raise self.refuse(node, f"a kernel has no {name}")
+        intrinsic = f"llvm.nvvm.read.ptx.sreg.{_REGISTERS[name]}.x"
+        return Value("int32", self.builder.call(self.external(intrinsic, _INT32), []))
+
+    def external(self, name: str, result: Any) -> Any:
+        known = self.module.globals.get(name)
+        return known or ir.Function(self.module, ir.FunctionType(result, []), name)
+
+    # --- operators -----------------------------------------------------------------------------
+
+    def binary(self, node: Any, operator: ast.operator, left: Given, right: Given) -> Given:
+        if isinstance(operator, ast.Add) and isinstance(left, tuple) and isinstance(right, tuple):
+            return left + right
+        if not isinstance(left, Value) or not isinstance(right, Value):
+            raise self.refuse(node, "an operator takes two numbers")
+        dtypes = {left.dtype, right.dtype}
+        dtype, made = "bool", None
+        if dtypes <= INTEGERS:
+            shifted = isinstance(operator, ast.LShift | ast.RShift)
+            dtype = wide([left] if shifted else [left, right])
+            made = self.of_integers(operator, dtype)
+        elif dtypes <= FLOATS:
+            dtype = max(dtypes)
+            made = self.named(_OF_FLOATS, operator)
+        elif dtypes == {"bool"}:
+            made = self.named(_OF_BITS, operator)
+        if made is None:
+            raise self.refuse(node, f"no such operator of {left.dtype} and {right.dtype}")
+        return Value(dtype, made(self.cast(left, dtype).code, self.cast(right, dtype).code))
+
+    def named(self, names: dict[type[ast.operator], str], operator: ast.operator) -> Any:
+        name = names.get(type(operator))
+        return None if name is None else getattr(self.builder, name)
+
+    def of_integers(self, operator: ast.operator, dtype: str) -> Any:
+        if isinstance(operator, ast.RShift):
+            return self.builder.ashr if dtype == "int64" else self.builder.lshr
+        if isinstance(operator, ast.FloorDiv | ast.Mod):
+            _, make = self.functions["floordiv" if isinstance(operator, ast.FloorDiv) else "mod"]
+            return lambda a, b: make(self.builder, dtype, [a, b])
+        return self.named(_OF_INTEGERS, operator)
+
+    def unary(self, node: ast.expr, operator: ast.unaryop, value: Value) -> Value:
+        match operator:
+            case ast.USub() if isinstance(value.code, ir.Constant) and value.dtype != "bool":
+                return Value(value.dtype, value.code.type(-value.code.constant))
+            case ast.USub() if value.dtype in FLOATS:
+                # The older IR has no instruction of its own for it.
+                return Value(value.dtype, self.builder.fsub(value.code.type(-0.0), value.code))
+            case ast.USub() | ast.Invert() if value.dtype in INTEGERS:
+                met = self.cast(value, wide([value]))
+                make = self.builder.neg if isinstance(operator, ast.USub) else self.builder.not_
+                return Value(met.dtype, make(met.code))
+            case ast.Not() | ast.Invert() if value.dtype == "bool":
+                return Value("bool", self.builder.not_(value.code))
+        raise self.refuse(node, f"no such operator of {value.dtype}")
+
+    def compare(self, node: ast.expr, operator: ast.cmpop, left: Value, right: Value) -> Value:
+        """A comparison of numbers by what they are, whatever the widths."""
+        sign = _COMPARISONS.get(type(operator))
+        dtypes = {left.dtype, right.dtype}
+        if sign is None:
+            raise self.refuse(node, "that is no comparison of numbers")
+        floats = dtypes & FLOATS
+        if floats and all(each.dtype in floats or each.stands for each in (left, right)):
+            dtype = max(floats)
+            compare = self.builder.fcmp_unordered if sign == "!=" else self.builder.fcmp_ordered
+        elif dtypes == {"bool"} or dtypes <= INTEGERS:
+            dtype = left.dtype if len(dtypes) == 1 else wide([left, right])
+            if dtype == "int64" and "uint64" in dtypes and not natural(left, right):
+                raise self.refuse(node, "no comparison of uint64 and what may be negative")
+            compare = self.builder.icmp_signed if dtype.startswith("int") else self.builder.icmp_unsigned
+        else:
+            raise self.refuse(node, f"no comparison of {left.dtype} and {right.dtype}")
+        return Value("bool", compare(sign, self.cast(left, dtype).code, self.cast(right, dtype).code))
+
+    def joined(self, operator: ast.boolop, parts: Sequence[ast.expr]) -> Value:
+        """`and`, `or`: what follows is found only where it matters."""
+        first, *rest = parts
+        value = self.condition(first)
+        if not rest:
+            return Value("bool", value)
+        met = isinstance(operator, ast.And)
+        before = self.builder.block
+        more, end = self.block("more"), self.block("end")
+        self.builder.cbranch(value, *((more, end) if met else (end, more)))
+        self.builder.position_at_end(more)
+        others = self.joined(operator, rest)
+        last = self.builder.block
+        self.builder.branch(end)
+        self.builder.position_at_end(end)
+        found = self.builder.phi(_BIT)
+        found.add_incoming(_BIT(int(not met)), before)
+        found.add_incoming(others.code, last)
+        return Value("bool", found)
+
+    def either(self, node: ast.expr, condition: Any, then: ast.expr, otherwise: ast.expr) -> Value:
+        """One of two values, of which the other is not found."""
+        ways = [self.block("then"), self.block("else")]
+        end = self.block("end")
+        self.builder.cbranch(condition, *ways)
+        found = []
+        for way, part in zip(ways, (then, otherwise), strict=True):
+            self.builder.position_at_end(way)
+            found.append((self.number(part), self.builder.block))
+        dtype = self.common(node, [value for value, _ in found])
+        arrived = []
+        for value, last in found:
+            self.builder.position_at_end(last)
+            arrived.append((self.cast(value, dtype).code, last))
+            self.builder.branch(end)
+        self.builder.position_at_end(end)
+        chosen = self.builder.phi(TYPES[dtype])
+        for code, last in arrived:
+            chosen.add_incoming(code, last)
+        return Value(dtype, chosen)
+
+    def common(self, node: ast.expr, values: Sequence[Value]) -> str:
+        """The dtype that takes either of two numbers."""
+        dtypes = {each.dtype for each in values}
+        if len(dtypes) == 1:
+            return values[0].dtype
+        if dtypes <= FLOATS:
+            return "float64"
+        if dtypes <= INTEGERS:
+            return wide(values)
+        raise self.refuse(node, f"no dtype for both {' and '.join(sorted(dtypes))}")
+
+    def cast(self, value: Value, dtype: str) -> Value:
+        return cast(self.builder, value, dtype)
+
+    # --- memory --------------------------------------------------------------------------------
+
+    def entry(self, array: ast.expr, index: ast.expr) -> tuple[Memory, Any]:
+        """What is indexed, and the pointer to the entry."""
+        memory = self.expression(array)
+        if not isinstance(memory, Memory):
+            raise self.refuse(array, f"{told(memory)} has no entries to write or read")
+        return memory, self.builder.gep(memory.first, [self.index(index, self.number(index))])
+
+    def index(self, node: ast.expr, index: Value) -> Any:
+        """An index in 64 bits."""
+        if index.dtype not in INTEGERS:
+            raise self.refuse(node, f"an index is wanted, {index.dtype} is given")
+        return self.cast(index, wide([index])).code
+
+    def stored(self, node: ast.expr, found: Given, memory: Memory) -> Any:
+        """A number as an entry of memory."""
+        if not isinstance(found, Value):
+            raise self.refuse(node, "an entry is one number")
+        if (found.dtype in FLOATS) != (memory.dtype in FLOATS):
+            raise self.refuse(node, f"{found.dtype} is no entry of {memory.dtype}")
+        return self.cast(found, memory.dtype).code
+
+    def item(self, node: ast.expr, array: ast.expr, index: ast.expr) -> Given:
+        found = self.expression(array)
+        if not isinstance(found, tuple):
+            memory, where = self.entry(array, index)
+            return Value(memory.dtype, self.builder.load(where))
+        match index:
+            case ast.Constant(value=int() as number) if 0 <= number < len(found):
+                return found[number]
+            case ast.Slice(lower=lower, upper=upper, step=None):
+                bounds = [None if each is None else ast.literal_eval(each) for each in (lower, upper)]
+                return found[slice(*bounds)]
+        raise self.refuse(node, f"a number below {len(found)} is wanted")
+
+    # --- calls ---------------------------------------------------------------------------------
+
+    def call(self, node: ast.Call) -> Given | None:
+        if node.keywords:
+            raise self.refuse(node, "no function takes keywords")
+        match node.func:
+            case ast.Attribute(value=ast.Name(id="np"), attr=dtype) if dtype in TYPES:
+                (argument,) = node.args
+                return self.cast(self.number(argument), dtype)
+            case ast.Attribute(value=ast.Name(id="math"), attr=name) if name in self.functions:
+                return self.function_of_math(node, name)
+            case ast.Attribute(value=ast.Name(id="cuda"), attr="syncthreads"):
+                barrier = self.external("llvm.nvvm.barrier0", ir.VoidType())
+                self.builder.call(barrier, [])
+                return None
+            case ast.Attribute(value=ast.Attribute(value=ast.Name(id="cuda"), attr="shared"), attr="array"):
+                return self.shared_array(node)
+            case ast.Name(id="min" | "max" | "abs" as name):
+                return self.function_of_integers(node, name)
+            case ast.Name(id=name) if name in memory_code.NAMES:
+                given = [self.expression(each) for each in node.args]
+                return self.function_of_memory(node, name, given)
+        raise self.refuse(node, f"a kernel has no {ast.unparse(node.func)}")
+
+    def function_of_math(self, node: ast.Call, name: str) -> Value:
+        arity, make = self.functions[name]
+        given = [self.number(each) for each in node.args]
+        dtypes = [each.dtype for each in given]
+        result = scalar_code.result_dtype(name, dtypes) if len(given) == arity else None
+        if result is None:
+            raise self.refuse(node, f"no math.{name} of {', '.join(dtypes)}")
+        return Value(result, make(self.builder, dtypes[-1], [each.code for each in given]))
+
+    def function_of_integers(self, node: ast.Call, name: str) -> Value:
+        given = [self.number(each) for each in node.args]
+        if len(given) != (1 if name == "abs" else 2) or any(v.dtype not in INTEGERS for v in given):
+            raise self.refuse(node, f"{name} is of integers")
+        dtype = self.common(node, given)
+        codes = [self.cast(each, dtype).code for each in given]
+        if name == "abs" and not dtype.startswith("int"):
+            return given[0]
+        _, make = self.functions[{"min": "minimum", "max": "maximum"}.get(name, name)]
+        return Value(dtype, make(self.builder, dtype, codes))
+
+    def shared_array(self, node: ast.Call) -> Memory:
+        match node.args:
+            case [ast.Constant(value=int() as count), ast.Attribute(attr=dtype), *rest] if dtype in _ENTRIES:
+                alignment = int(ast.literal_eval(rest[0])) if rest else Memory(dtype, None).size
+            case _:
+                raise self.refuse(node, "a shared array takes a number, a dtype and an alignment")
+        kind = ir.ArrayType(TYPES[dtype], count)
+        number = sum(isinstance(each, ir.GlobalVariable) for each in self.module.global_values)
+        array = ir.GlobalVariable(self.module, kind, f"shared_{number}", _SHARED)
+        array.linkage = "internal"
+        array.initializer = ir.Constant(kind, ir.Undefined)
+        array.align = alignment
+        return Memory(dtype, array.gep([_INT32(0), _INT32(0)]))
+
+    def function_of_memory(self, node: ast.Call, name: str, given: Sequence[Given]) -> Given | None:
+        match name, given:
+            case ("load2" | "load4", [Memory() as memory, Value() as index]):
+                return self.loaded(memory, self.builder.gep(memory.first, [self.index(node, index)]), name)
+            case ("store2" | "store4", [Memory() as memory, Value() as index, *values]):
+                codes = [self.stored(node, each, memory) for each in values]
+                if len(codes) == memory_code.STORES[name]:
+                    first = self.builder.gep(memory.first, [self.index(node, index)])
+                    memory_code.store(self.builder, first, codes, memory.size)
+                    return None
+            case (
+                "shared_load1" | "shared_load2" | "shared_load4",
+                [Memory() as memory, Value() as index, Value() as ahead],
+            ):
+                return self.loaded(memory, self.ahead_of(node, memory, index, ahead), name)
+            case ("shared_store", [Memory() as memory, Value() as index, Value() as ahead, value]):
+                code = self.stored(node, value, memory)
+                self.builder.store(code, self.ahead_of(node, memory, index, ahead))
+                return None
+            case ("lane_swap", [Value() as value, Value(code=mask)]):
+                return Value(value.dtype, memory_code.lane_swap(self.builder, value.code, mask))
+            case ("multiply_add", [tuple() as sums, tuple() as rows, tuple() as columns]):
+                codes = [[each.code for each in numbers] for numbers in (sums, rows, columns)]
+                made = memory_code.multiply_add(self.builder, *codes)
+                return tuple(Value(sums[0].dtype, each) for each in made)
+            case ("quotient", [Value() as number, Value() as divisor]):
+                return Value(number.dtype, memory_code.quotient(self.builder, number.code, divisor.code))
+        raise self.refuse(node, f"no {name} of {', '.join(told(each) for each in given)}")
+
+    def loaded(self, memory: Memory, first: Any, name: str) -> tuple[Value, ...]:
+        count = (memory_code.LOADS | memory_code.SHARED_LOADS)[name]
+        entries = memory_code.load(self.builder, first, count, memory.size)
+        return tuple(Value(memory.dtype, each) for each in entries)
+
+    def ahead_of(self, node: ast.expr, memory: Memory, index: Value, ahead: Value) -> Any:
+        numbers = [self.index(node, each) for each in (index, ahead)]
+        return memory_code.ahead_of(self.builder, memory.first, *numbers)
