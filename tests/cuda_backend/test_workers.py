@@ -65,3 +65,10 @@ def test_processes_are_started_where_they_pay(monkeypatch):
     assert workers._processes([long] * 30) == workers._MOST_PROCESSES
     monkeypatch.setattr(workers.os, "sched_getaffinity", lambda process: range(2))
     assert workers._processes([long] * 30) == 0
+
+
+def test_modules_beside_a_script_are_not_pythons(monkeypatch, tmp_path):
+    (tmp_path / "types.py").write_text("raise ValueError\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    ((ptx, _),) = compile_all([job("twice", "np.float32(2)")], processes=1)
+    assert ".visible .entry twice(" in ptx

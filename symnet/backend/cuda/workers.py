@@ -21,9 +21,14 @@ from typing import Any
 from symnet.backend.cuda.linker import Linked
 from symnet.errors import CompileError, SymnetError
 
-#: Characters of text whose compiling takes about as long as a process takes to begin.
-_WORTH_A_PROCESS = 16_000
+#: Characters of text whose compiling takes about as long as a process takes to begin, by what compiles.
+_WORTH_A_PROCESS = {"llvm": 40_000, "numba": 16_000}
 _MOST_PROCESSES = 8
+#: Folders that only this process finds modules in come last: a script's own `types.py` is not Python's.
+_SERVE = (
+    "import sys; sys.path += [each for each in sys.argv[1:] if each not in sys.path];"
+    "from symnet.backend.cuda.workers import serve; serve()"
+)
 
 
 @dataclass(frozen=True)
@@ -84,17 +89,16 @@ def compile_one(job: Job) -> Made:
 def _processes(jobs: Sequence[Job]) -> int:
     """How many processes pay for themselves; they are no use with fewer than two, or without cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    work = sum(len(job.source) for job in jobs) // _WORTH_A_PROCESS
-    count = min(cores - 1, len(jobs), work, _MOST_PROCESSES)
+    work = sum(len(job.source) / _WORTH_A_PROCESS[job.backend] for job in jobs)
+    count = min(cores - 1, len(jobs), int(work), _MOST_PROCESSES)
     return count if count >= 2 else 0
 
 
 def _have_made(jobs: Sequence[Job], left: SimpleQueue[int], made: dict[int, Made]) -> None:
     """Start a process and give it jobs until there are none left."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
     # It is there to compile, whatever this process does.
-    environment.pop("NUMBA_ENABLE_CUDASIM", None)
-    command = [sys.executable, "-c", "from symnet.backend.cuda.workers import serve; serve()"]
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
+    command = [sys.executable, "-P", "-c", _SERVE, *(each for each in sys.path if each)]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     )
