@@ -4,6 +4,7 @@ to what it promises: every section, a file without a GPU's figures, and nothing 
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,6 +81,23 @@ def test_what_there_is_not(arguments, said):
     done = run(*arguments)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_how_long_compiling_takes():
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu_compile.py"), "--rounds", "1", "--networks"]
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
+    done = subprocess.run(
+        [*command, "small-shallow"], capture_output=True, text=True, timeout=200, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    *_, row = done.stdout.splitlines()
+    kernels, llvm, numba, ratio = re.fullmatch(
+        r"\| small-shallow \| (\d+) \| (\S+) s \| (\S+) s \| (\S+) \| \S+ to \S+ \|", row
+    ).groups()
+    assert int(kernels) >= 3 and float(llvm) > 0 and float(numba) > 0
+    assert float(ratio) == pytest.approx(float(numba) / float(llvm), rel=0.1)
+    done = subprocess.run([*command, "deep"], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 2 and "--networks has no 'deep'" in done.stderr
 
 
 @pytest.fixture
