@@ -68,7 +68,7 @@ BUDGETS = {
 # What finding out the systems may take, and all of it together.
 START_SECONDS, ALL_SECONDS = 60, 465
 COMPILED_SECTIONS = ("steps", "epoch", "alexnet")
-# A program's kernels are compiled by several processes already.
+# A program's kernels are compiled on several threads already.
 CORES_FOR_COMPILING = 4
 REAL = Settings(repetitions=7, seconds=0.03)
 TINY = Settings(repetitions=1, seconds=0.001, compared=1)

@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from symnet.errors import CompileError, CudaError
+from symnet.backend.cuda.libraries import library
+from symnet.errors import CompileError
 
 
 @dataclass(frozen=True)
@@ -48,20 +49,8 @@ def link(ptx: str, name: str, compute: tuple[int, int]) -> Linked:
     CudaError
         When the package is missing.
     """
-    try:
-        from cuda.bindings import nvjitlink
-    except ImportError as error:
-        raise CudaError(
-            f"machine code is made by the package cuda-bindings, which can't be imported: {error}",
-            hint="pip install symnet[cuda] installs it",
-        ) from None
-    try:
-        handle = nvjitlink.create(3, [f"-arch=sm_{compute[0]}{compute[1]}", "-O3", "-Xptxas=-v"])
-    except RuntimeError as error:
-        raise CudaError(
-            f"machine code is made by the package nvidia-nvjitlink, which can't be loaded: {error}",
-            hint="pip install symnet[cuda] installs it",
-        ) from None
+    nvjitlink = library("nvjitlink")
+    handle = nvjitlink.create(3, [f"-arch=sm_{compute[0]}{compute[1]}", "-O3", "-Xptxas=-v"])
     try:
         data = ptx.encode() + b"\0"
         try:

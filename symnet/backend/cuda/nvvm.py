@@ -1,6 +1,6 @@
 """PTX: takes a kernel's text, hands on what NVIDIA's own compiler, libNVVM, makes of its LLVM IR.
 
-Numba would, too, of the same text (`toolkit.compile`, where `config.backend` is "numba"), in eight times the
+Numba would, too, of the same text (`toolkit.compile`, where `config.backend` is "numba"), in five times the
 time, most of which goes to finding types. See NVIDIA's "NVVM IR Specification" for what a module must hold.
 """
 
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 from llvmlite import ir
 
+from symnet.backend.cuda.libraries import library, missing
 from symnet.backend.cuda.text_code import module_of
-from symnet.errors import CompileError, CudaError
+from symnet.errors import CompileError
 
 _LAYOUT = (
     "e-p:64:64:64-i1:8:8-i8:8:8-i16:16:16-i32:32:32-i64:64:64-i128:128:128-f32:32:32-f64:64:64-"
@@ -43,7 +43,7 @@ def compile(
         When a package is missing.
     """
     module = module_of(source, name, signature, compute, threads)
-    nvvm, functions = _compiler()
+    nvvm, functions = library("nvvm"), libdevice()
     version = module.add_metadata([ir.IntType(32)(number) for number in nvvm.ir_version()])
     module.add_named_metadata("nvvmir.version").add(version)
     module.triple, module.data_layout = "nvptx64-nvidia-cuda", _LAYOUT
@@ -69,22 +69,17 @@ def compile(
 
 
 @cache
-def _compiler() -> tuple[Any, bytes]:
-    """libNVVM's binding, and libdevice."""
+def libdevice() -> bytes:
+    """NVIDIA's functions of reals, as LLVM's bitcode.
+
+    Raises CudaError when the package that brings it is not there.
+    """
     try:
-        from cuda.bindings import nvvm
         from cuda.pathfinder import BitcodeLibNotFoundError, find_bitcode_lib
     except ImportError as error:
-        raise CudaError(
-            f"kernels are compiled by the package cuda-bindings, which can't be imported: {error}",
-            hint="pip install symnet[cuda] installs it",
-        ) from None
+        raise missing("cuda-pathfinder", error) from None
     try:
-        nvvm.version()
         with open(find_bitcode_lib("device"), "rb") as file:
-            return nvvm, file.read()
-    except (RuntimeError, OSError, BitcodeLibNotFoundError) as error:
-        raise CudaError(
-            f"kernels are compiled by the package nvidia-nvvm, which can't be loaded: {error}",
-            hint="pip install symnet[cuda] installs it",
-        ) from None
+            return file.read()
+    except (OSError, BitcodeLibNotFoundError) as error:
+        raise missing("nvidia-nvvm", error) from None

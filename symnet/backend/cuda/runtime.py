@@ -14,6 +14,7 @@ from functools import cache as remembered
 from typing import Any
 
 from symnet.backend.cuda import toolkit
+from symnet.backend.cuda.compiling import Job, compile_all
 from symnet.backend.cuda.device import Code, Device
 from symnet.backend.cuda.emit import Emitted, Printer, Work, emit
 from symnet.backend.cuda.first_sizes import find_sizes_beside
@@ -21,7 +22,6 @@ from symnet.backend.cuda.kernel_text import NAME, Text, assemble, assemble_seria
 from symnet.backend.cuda.linker import Linked
 from symnet.backend.cuda.machine import SIMULATOR, Machine
 from symnet.backend.cuda.order import Group, Ordered, order
-from symnet.backend.cuda.workers import Job, compile_all
 from symnet.compile import cache
 from symnet.compile.program import Buffer, KernelCall, Program, Table, table_of
 from symnet.config import config
@@ -34,6 +34,7 @@ COMPILERS = (
     "scalar_code",
     "memory_code",
     "nvvm",
+    "libraries",
     "numba_code",
     "toolkit",
     "linker",
