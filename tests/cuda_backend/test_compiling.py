@@ -89,4 +89,4 @@ def test_what_is_cached_follows_from_the_source_of_all_that_compiles():
     assert done.returncode == 0, done.stderr
     loaded = {name.rpartition(".")[2] for name in done.stdout.split()}
     # What the simulator computes with is part of no code.
-    assert loaded - {"scalar_values", "tile_texts"} == set(COMPILERS)
+    assert loaded - {"scalar_values", "memory_texts"} == set(COMPILERS)

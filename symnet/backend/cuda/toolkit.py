@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from symnet.backend.cuda import scalar_values, tile_texts
+from symnet.backend.cuda import memory_texts, scalar_values
 from symnet.errors import CompileError, CudaError
 
 
@@ -131,39 +131,6 @@ def _compiled_names(compute: tuple[int, int]) -> dict[str, Any]:
 
 # --- simulated ----------------------------------------------------------------------------------------------
 
-_SIMULATED = """
-def load2(pointer, index):
-    return pointer[index], pointer[index + 1]
-
-
-def load4(pointer, index):
-    return pointer[index], pointer[index + 1], pointer[index + 2], pointer[index + 3]
-
-
-def store2(pointer, index, a, b):
-    pointer[index] = a
-    pointer[index + 1] = b
-
-
-def store4(pointer, index, a, b, c, d):
-    pointer[index] = a
-    pointer[index + 1] = b
-    pointer[index + 2] = c
-    pointer[index + 3] = d
-
-
-def lane_swap(value, mask):
-    lanes = cuda.shared.array(1024, object)
-    thread = cuda.threadIdx.x
-    cuda.syncthreads()
-    lanes[thread] = value
-    cuda.syncthreads()
-    other = lanes[thread ^ mask]
-    cuda.syncthreads()
-    return other
-"""
-
-
 def simulate(source: str, name: str) -> Callable[..., None]:
     """The kernel `name` of a text as a function: `kernel(blocks, threads, *arrays)` runs block after block.
 
@@ -184,7 +151,7 @@ def simulate(source: str, name: str) -> Callable[..., None]:
         "math": scalar_values.MATH,
         "np": scalar_values.NUMPY,
     }
-    exec(_SIMULATED + tile_texts.SIMULATED, namespace)
+    exec(memory_texts.SIMULATED, namespace)
     function = _define(source, name, namespace)
 
     waits = any(word in source for word in ("syncthreads", "lane_swap"))
