@@ -255,8 +255,8 @@ class Report(Mapping[str, Any]):
             return f"the code was in {folder()}"
         if self.cache == "miss":
             return f"no code for this program, processor and these versions was in {folder()}; now it is"
-        if config.backend == "numba":
-            return 'config.backend = "numba" keeps no code'
+        if config.cache and config.backend == "numba":
+            return 'config.backend = "numba" keeps no code of kernels for a CPU'
         return "config.cache is off"
 
     def __str__(self) -> str:
