@@ -77,6 +77,9 @@ def test_cache(tmp_path, monkeypatch):
     with symnet.config.override(cache=False, backend="llvm"):
         found = report()
         assert found.cache == "off" and "config.cache" in found.cache_reason
+    with symnet.config.override(cache=True, backend="numba"):
+        found = report()
+        assert found.cache == "off" and 'config.backend = "numba" keeps no code' in found.cache_reason
 
 
 def test_it_is_plain_data_too(step):
