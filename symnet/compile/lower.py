@@ -486,7 +486,7 @@ class Lowering:
         for op_rules in (
             *("elementwise", "shape", "indexing", "reduction", "argextreme", "linalg"),
             *("nnet", "conv", "pool", "random", "effects"),
-            *("conv_threads", "pool_threads", "indexing_threads"),
+            *("conv_threads", "pool_threads", "indexing_threads", "scatter_threads"),
         ):
             __import__(f"symnet.compile.lower_{op_rules}")
         self.fusion.plan()

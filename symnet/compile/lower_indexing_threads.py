@@ -1,8 +1,7 @@
-"""Indexing for many threads: takes assignments at index arrays, and masks; hands on nests.
+"""Indexing for many threads: takes assignments to parts, masks, repeats and what is joined; hands on nests.
 
-No two threads write the same place, and what is added up in one place comes in the order of the indices.
-
-Assignments at (0, j), (1, j'), (2, j'') … are computed on the way: each entry looks up its row's index.
+Assignments at (0, j), (1, j'), (2, j'') … are computed on the way: each entry looks up its row's index. Those
+at any indices are in `lower_scatter_threads`.
 """
 
 from __future__ import annotations
@@ -14,16 +13,8 @@ from symnet.compile import nest
 from symnet.compile.builder import NestBuilder
 from symnet.compile.fusion import COSTS
 from symnet.compile.lower import Lowering, kernel_rule, pointwise_of_threads, pointwise_rule
-from symnet.compile.lower_elementwise import all_of, operand_indices, write_entries, zero_of
-from symnet.compile.lower_indexing import (
-    common_shape,
-    defer,
-    first_and_step,
-    is_range,
-    part_view,
-    place_of,
-    store_count,
-)
+from symnet.compile.lower_elementwise import all_of, operand_indices, zero_of
+from symnet.compile.lower_indexing import first_and_step, is_range, part_view, place_of, store_count
 from symnet.compile.nest import BOOL, INDEX, Expression, Literal, Select
 from symnet.compile.program import Buffer, View
 from symnet.graph import dims
@@ -143,104 +134,7 @@ def _assigned(
     return Select(value.dtype, all_of(meets), value, before) if meets else value
 
 
-# --- at any indices ---------------------------------------------------------------------------------
-
-
-@kernel_rule(AdvancedIncSubtensor, many_threads=True)
-def _scatter(lowering: Lowering, node: Apply) -> None:
-    """Each place, or each index that is the first to mean its place, goes through all that are assigned."""
-    op = node.op
-    assert isinstance(op, AdvancedIncSubtensor)
-    x, y, *arrays = node.inputs
-    common = common_shape(lowering, arrays)
-    shape = lowering.shape(x)
-    by_places = lowering.capacity([shape[axis] for axis in op.axes]) < lowering.capacity(common)
-    scatter = _Scatter(lowering, node, common)
-    run = scatter.by_places if by_places else scatter.by_indices
-    if defer(lowering, node, [y, *arrays], lambda: run(lowering.view(x))):
-        return
-    destination = lowering.allocate(node.outputs[0])
-    if not by_places:
-        write_entries(lowering, x, destination)
-    run(destination)
-
-
-class _Scatter:
-    """One assignment at index arrays."""
-
-    def __init__(self, lowering: Lowering, node: Apply, common: Sequence[Dimension]) -> None:
-        assert isinstance(node.op, AdvancedIncSubtensor)
-        self.lowering = lowering
-        self.node = node
-        self.op = node.op
-        self.x, self.y, *self.arrays = node.inputs
-        self.shape = lowering.shape(self.x)
-        self.common = common
-        self.count = dims.multiply(*common)
-
-    def _places(self, flat: Expression, builder: NestBuilder) -> list[Expression]:
-        """The places along the indexed axes that an entry of the index arrays means."""
-        indices = decoded(flat, self.common, builder)
-        return [
-            place_of(self.lowering, array, indices, self.shape[axis], builder)
-            for axis, array in zip(self.op.axes, self.arrays, strict=True)
-        ]
-
-    def _meet(self, flat: Expression, places: Sequence[Expression], builder: NestBuilder) -> Expression:
-        """Whether an entry of the index arrays means these places."""
-        found = self._places(flat, builder)
-        return all_of([nest.call("eq", a, b) for a, b in zip(found, places, strict=True)])
-
-    def _take_in(
-        self, total: nest.Name, flat: Expression, kept: Sequence[Expression], builder: NestBuilder
-    ) -> None:
-        """Add or assign what belongs to an entry of the index arrays."""
-        place = self.op.place
-        given = [*kept[:place], *decoded(flat, self.common, builder), *kept[place:]]
-        y = self.y
-        value = self.lowering.value(y, operand_indices(self.lowering, y, given), builder)
-        builder.assign(total, value if self.op.set_ else nest.call("add", total, value))
-
-    def by_places(self, destination: View) -> None:
-        """Every entry of the tensor goes through all indices."""
-        builder = self.lowering.builder()
-        builder.buffer(destination.buffer, written=True)
-        with builder.loops(self.shape, vector=False) as indices:
-            kept = [index for axis, index in enumerate(indices) if axis not in self.op.axes]
-            places = [indices[axis] for axis in self.op.axes]
-            total = builder.declare(self.lowering.value(self.x, indices, builder))
-            with builder.loop(self.count, "k") as flat, builder.when(self._meet(flat, places, builder)):
-                self._take_in(total, flat, kept, builder)
-            builder.store(destination, indices, total)
-        self._finish(builder)
-
-    def by_indices(self, destination: View) -> None:
-        """Every index that is the first to mean its place goes through itself and all that follow."""
-        builder = self.lowering.builder()
-        builder.buffer(destination.buffer, written=True)
-        lengths = [n for axis, n in enumerate(self.shape) if axis not in self.op.axes]
-        with builder.loops([self.count, *lengths], vector=False) as (flat, *kept):
-            places = self._places(flat, builder)
-            earlier = builder.declare(Literal(BOOL, False), "earlier")
-            with builder.loop(flat, "k") as other:
-                builder.accumulate(earlier, "bitwise_or", self._meet(other, places, builder))
-            with builder.when(nest.call("bitwise_not", earlier)):
-                indices = self._indices(places, kept)
-                total = builder.declare(builder.load(destination, indices))
-                with builder.loop(nest.subtract(builder.size(self.count), flat), "k") as step:
-                    other = builder.let(nest.add(flat, step), "other")
-                    with builder.when(self._meet(other, places, builder)):
-                        self._take_in(total, other, kept, builder)
-                builder.store(destination, indices, total)
-        self._finish(builder)
-
-    def _indices(self, places: Sequence[Expression], kept: Sequence[Expression]) -> list[Expression]:
-        supply = iter(kept)
-        by_axis = dict(zip(self.op.axes, places, strict=True))
-        return [by_axis[axis] if axis in by_axis else next(supply) for axis in range(len(self.shape))]
-
-    def _finish(self, builder: NestBuilder) -> None:
-        self.lowering.add_kernel(builder, [self.node], "scatter_set" if self.op.set_ else "scatter_add")
+# --- lengths that only the data knows ---------------------------------------------------------------
 
 
 def decoded(flat: Expression, shape: Sequence[Dimension], builder: NestBuilder) -> list[Expression]:
@@ -251,9 +145,6 @@ def decoded(flat: Expression, shape: Sequence[Dimension], builder: NestBuilder) 
         found.append(builder.let(nest.call("mod", flat, size), "at"))
         flat = builder.let(nest.call("floordiv", flat, size), "at")
     return [flat, *reversed(found)] if shape else []
-
-
-# --- lengths that only the data knows ---------------------------------------------------------------
 
 
 class _Chunks:

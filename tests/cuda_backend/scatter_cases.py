@@ -1,0 +1,86 @@
+"""Assignments at many indices on a device: what becomes of a shared table, held to NumPy's to the bit.
+
+`python -m cuda_backend.scatter_cases` from the folder of the tests runs them by their PTX, in a process that
+simulates nothing, and writes JSON: how many entries were compared, and how many kernels ran.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+
+import symnet
+import symnet.tensor as T
+from symnet.errors import IndexingError
+
+
+def check(places: int, counts: list[int], width: int, dtype: str, set_: bool) -> int:
+    """Rows assigned or added where a shared table lies, with indices that mostly mean few places.
+
+    Hands on how many entries were compared.
+    """
+    random = np.random.default_rng(places)
+    table = symnet.shared((random.standard_normal((places, width)) * 100).astype(dtype))
+    rows, at = T.matrix(dtype=dtype), T.lvector()
+    change = (T.set_subtensor if set_ else T.inc_subtensor)(table[at], rows)
+    f = symnet.function([rows, at], [], updates=[(table, change)], device="cuda")
+    expected = table.get_value()
+    for count in counts:
+        new = (random.standard_normal((count, width)) * 100).astype(dtype)
+        indices = random.integers(-places, places, count)
+        indices[random.random(count) < 0.5] %= 3
+        f(new, indices)
+        if set_:
+            for index, row in zip(indices, new, strict=True):
+                expected[index] = row
+        else:
+            np.add.at(expected, indices, new)
+        assert table.get_value().tobytes() == expected.tobytes()
+    indices[len(indices) // 2] = places
+    try:
+        f(new, indices)
+    except IndexingError as error:
+        assert f"index {places}, length {places}" in str(error), error
+    else:
+        raise AssertionError("an index behind the last place was taken")
+    assert table.get_value().tobytes() == expected.tobytes()
+    assert any("sorted_chunks" in kernel.name for kernel in f.kernels)
+    return expected.size * len(counts)
+
+
+def check_parts(places: int, counts: list[int], part: int) -> int:
+    """Many numbers added in few places: whole numbers, whose sums are exact in any order."""
+    random = np.random.default_rng(places)
+    x, new, at = T.dvector(), T.dvector(), T.lvector()
+    f = symnet.function([x, new, at], T.inc_subtensor(x[at], new), device="cuda")
+    for count in counts:
+        before, added = random.integers(-99, 99, places) * 1.0, random.integers(-99, 99, count) * 1.0
+        indices = random.integers(0, places, count)
+        indices[: 3 * part] = 1
+        expected = before.copy()
+        np.add.at(expected, indices, added)
+        assert f(before, added, indices).tobytes() == expected.tobytes()
+    assert any("parts" in kernel.name for kernel in f.kernels)
+    return places * len(counts)
+
+
+def main() -> None:
+    """Run them with chunks as large as they are."""
+    from symnet.compile.lower_scatter_threads import PART
+
+    from . import ptx_device
+
+    device = ptx_device.install()
+    entries = [
+        check(700, [600, 300, 480], 3, "float64", False),
+        check(3000, [2500], 2, "float32", False),
+        check(700, [600, 300, 480], 2, "int32", True),
+        check_parts(5, [1000, 777], PART),
+    ]
+    json.dump({"entries": entries, "launches": device.launches}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
