@@ -16,6 +16,7 @@ from symnet.compile import nest
 from symnet.compile.library_texts import sources
 from symnet.compile.nest import Call, Expression, Literal, Name, Statement
 from symnet.compile.scalar import Reader, Value, literal
+from symnet.compile.syntax import tree_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def _read(function: str, dtype: str) -> Function:
     text = source.text
     for word, meaning in source.words:
         text = re.sub(rf"\b{word}\b", meaning, text)
-    (definition,) = ast.parse(text).body
+    (definition,) = tree_of(text).body
     assert isinstance(definition, ast.FunctionDef)
     return _FunctionReader(text, definition).function(function, dtype)
 

@@ -26,6 +26,7 @@ import numpy as np
 
 from symnet.compile import nest
 from symnet.compile.nest import BOOL, Expression, Literal
+from symnet.compile.syntax import tree_of
 
 #: A number without a dtype, while a text is read.
 Number = bool | int | float
@@ -125,7 +126,7 @@ def parse_scalar(
     'float32'
     """
     try:
-        tree = ast.parse(text.strip(), mode="eval")
+        tree = tree_of(text.strip(), mode="eval")
     except SyntaxError as error:
         raise SyntaxError(f"{error.msg} in the scalar text\n{_pointer(text, error.offset or 1)}") from None
     reader = Reader(text.strip(), arguments, functions or {})

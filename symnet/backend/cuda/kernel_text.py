@@ -18,6 +18,7 @@ from symnet.backend.cuda.body import BLOCK, OWN, STATE, THREAD
 from symnet.backend.cuda.emit import FLAGS, SKIPPED, SLOTS, STATUS, Work
 from symnet.backend.cuda.print_body import text_name
 from symnet.compile.program import Buffer
+from symnet.compile.syntax import tree_of
 
 #: The name under which every kernel is compiled.
 NAME = "symnet_kernel"
@@ -131,7 +132,7 @@ def _part(work: Work, own: int | None, names: dict[Buffer, str], suffix: str) ->
 def _assigned(lines: tuple[str, ...]) -> tuple[str, ...]:
     """The names that statements give values to."""
     # As a function's body, where `return` may stand.
-    parsed = ast.parse("\n".join(["def body():", *(f"    {line}" for line in lines)]))
+    parsed = tree_of("\n".join(["def body():", *(f"    {line}" for line in lines)]))
     stored = (node for node in ast.walk(parsed) if isinstance(node, ast.Name))
     return tuple(dict.fromkeys(node.id for node in stored if isinstance(node.ctx, ast.Store)))
 

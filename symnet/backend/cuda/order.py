@@ -22,6 +22,7 @@ from symnet.backend.cuda.emit import Emitted, Work
 from symnet.backend.cuda.machine import Machine
 from symnet.compile.memory import ITEM_BYTES, bytes_of, place
 from symnet.compile.program import Buffer, HostStep, Program
+from symnet.compile.syntax import tree_of
 
 #: Blocks of a multiprocessor that run at the same time, as far as plans go.
 RESIDENT_BLOCKS = 4
@@ -277,7 +278,7 @@ def _shared_array(text: str) -> int:
     """The bytes of the array that a line makes."""
     call = next(
         each
-        for each in ast.walk(ast.parse(text))
+        for each in ast.walk(tree_of(text))
         if isinstance(each, ast.Call) and ast.unparse(each.func) == _SHARED_ARRAY
     )
     given = dict(zip(("shape", "dtype"), call.args, strict=False))

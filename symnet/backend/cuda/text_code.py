@@ -20,6 +20,7 @@ from llvmlite import ir
 
 from symnet.backend.cuda.text_expressions import Expressions
 from symnet.backend.cuda.text_values import INTEGERS, TYPES, Given, Memory, Value, told, wide
+from symnet.compile.syntax import tree_of
 
 
 def module_of(
@@ -60,7 +61,7 @@ class _Reader(Expressions):
 
     def read(self) -> None:
         """Read the whole text."""
-        (definition,) = ast.parse(self.source).body
+        (definition,) = tree_of(self.source).body
         assert isinstance(definition, ast.FunctionDef)
         parameters = [each.arg for each in definition.args.args]
         for parameter, dtype, given in zip(parameters, self.dtypes, self.function.args, strict=True):
