@@ -23,7 +23,7 @@ from symnet.graph.variable import Apply, Variable
 from symnet.ops.indexing import AdvancedIncSubtensor, IncSubtensor, Nonzero
 from symnet.ops.joining import Join, RepeatIndices
 
-#: What is counted is gone through in at most so many chunks, of at least so many entries.
+#: What is long is gone through in at most so many chunks, of at least so many entries.
 MOST_CHUNKS = 1024
 LEAST_CHUNK = 32
 #: Up to so many tensors are joined in one kernel.
@@ -147,14 +147,13 @@ def decoded(flat: Expression, shape: Sequence[Dimension], builder: NestBuilder) 
     return [flat, *reversed(found)] if shape else []
 
 
-class _Chunks:
-    """Numbers from 0 up to a total in chunks, of which each counts something; the counts lie in a buffer."""
+class Chunks:
+    """Numbers from 0 up to a total in chunks; the last may be empty."""
 
     def __init__(self, lowering: Lowering, total: Dimension) -> None:
         self.total = total
         self.count = max(1, min(MOST_CHUNKS, lowering.capacity([total]) // LEAST_CHUNK))
         self.length = dims.ceil_divide(total, self.count)
-        self.counts = lowering.scratch("counts", INDEX, (self.count,))
 
     @contextlib.contextmanager
     def loop(self, builder: NestBuilder) -> Iterator[tuple[Expression, Expression, Expression]]:
@@ -164,6 +163,14 @@ class _Chunks:
             start = builder.let(nest.multiply(chunk, length), "start")
             left = nest.call("minimum", nest.subtract(builder.size(self.total), start), length)
             yield chunk, start, builder.let(nest.call("maximum", left, Literal(INDEX, 0)), "extent")
+
+
+class _CountedChunks(Chunks):
+    """Chunks of which each counts something; the counts lie in a buffer."""
+
+    def __init__(self, lowering: Lowering, total: Dimension) -> None:
+        super().__init__(lowering, total)
+        self.counts = lowering.scratch("counts", INDEX, (self.count,))
 
     def before(self, builder: NestBuilder, chunk: Expression) -> nest.Name:
         """What the chunks before one have counted."""
@@ -185,7 +192,7 @@ def _nonzero(lowering: Lowering, node: Apply) -> None:
     """Chunks are counted first; then each stores its indices behind those of the chunks before it."""
     x: Variable = node.inputs[0]
     shape = lowering.shape(x)
-    chunks = _Chunks(lowering, dims.multiply(*shape))
+    chunks = _CountedChunks(lowering, dims.multiply(*shape))
 
     def entry(builder: NestBuilder, indices: Sequence[Expression]) -> Expression:
         return builder.let(nest.cast(lowering.value(x, indices, builder), BOOL))
@@ -216,7 +223,7 @@ def _nonzero(lowering: Lowering, node: Apply) -> None:
 def _repeat_indices(lowering: Lowering, node: Apply) -> None:
     """The same for numbers of repeats. Past the capacity nothing is stored, only counted."""
     repeats = node.inputs[0]
-    chunks = _Chunks(lowering, lowering.shape(repeats)[0])
+    chunks = _CountedChunks(lowering, lowering.shape(repeats)[0])
     site = lowering.site(node, "a number of repeats is negative: {0}")
 
     def entry(builder: NestBuilder, position: Expression) -> Expression:

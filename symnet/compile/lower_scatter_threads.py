@@ -1,19 +1,20 @@
 """Scatters for many threads: takes assignments at any index arrays, hands on nests without atomic additions.
 
-Few indices look at each other. Many are sorted by the places that they mean, and those that mean one place
-stay in their order: chunks by counting, then runs of chunks by merging, each entry looking up its rank. The
-first of each place then adds what the others of its place bring, or the last one assigns. No two threads
-write the same entry, so that results are the same in every run.
+Few indices look at each other. Few places look through chunks of the indices. Otherwise the indices are
+sorted by the places that they mean, and those that mean one place stay in their order: chunks by counting,
+then runs of chunks by merging, each entry looking up its rank. The first of each place then adds what the
+others of its place bring, or the last one assigns. No two threads write the same entry, so that results are
+the same in every run.
 
-With n indices into rows of r entries that is n * (CHUNK + WAYS * log2(n) * passes + r) rounds of loops, where
-there are log(n / CHUNK) / log(WAYS) passes, and no thread does more than those of one entry, and one round
-for each index that means its place. What is added up in one place comes in the order of the indices; but
-where there are fewer places than indices, PART of them at a time are added up first.
+Sorting n indices is n * (CHUNK + WAYS * log2(n) * passes) rounds of loops, where there are log(n / CHUNK) /
+log(WAYS) passes; what follows is n * r for rows of r entries. What is added up in one place comes in the
+order of the indices; but where there may be more indices than places, PART of them at a time, or those of a
+chunk, are added up first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from symnet.compile import nest
@@ -21,8 +22,8 @@ from symnet.compile.builder import NestBuilder
 from symnet.compile.lower import Lowering, kernel_rule
 from symnet.compile.lower_elementwise import all_of, operand_indices, write_entries, zero_of
 from symnet.compile.lower_indexing import common_shape, defer, is_range, place_of
-from symnet.compile.lower_indexing_threads import decoded
-from symnet.compile.nest import BOOL, FLOATS, INDEX, Expression, Literal
+from symnet.compile.lower_indexing_threads import Chunks, decoded
+from symnet.compile.nest import BOOL, FLOATS, INDEX, Expression, Literal, Select
 from symnet.compile.program import View
 from symnet.graph import dims
 from symnet.graph.dims import Dimension
@@ -31,6 +32,8 @@ from symnet.ops.indexing import AdvancedIncSubtensor, Nonzero
 
 #: Up to so many indices look at each other, more are sorted in chunks of so many.
 CHUNK = 256
+#: Up to so many entries each look through the indices: what sorting takes an index is more.
+FEW_ENTRIES = 256
 #: So many sorted runs are merged at once.
 WAYS = 8
 #: What is added up at a time where many indices mean one place.
@@ -40,15 +43,11 @@ PART = 128
 @kernel_rule(AdvancedIncSubtensor, many_threads=True)
 def _scatter(lowering: Lowering, node: Apply) -> None:
     scatter = _Scatter(lowering, node)
-    few = lowering.capacity(scatter.common) <= CHUNK
-    by_places = few and scatter.has_few_places and not scatter.is_distinct
-    run = scatter.by_places if by_places else scatter.by_indices if few else scatter.by_order
-    if scatter.is_distinct:
-        run = scatter.each
+    run, stores_all = scatter.way()
     if defer(lowering, node, [scatter.y, *scatter.arrays], lambda: run(lowering.view(scatter.x))):
         return
     destination = lowering.allocate(node.outputs[0])
-    if not by_places:
+    if not stores_all:
         write_entries(lowering, scatter.x, destination)
     run(destination)
 
@@ -78,7 +77,16 @@ class _Scatter:
         self.count = dims.multiply(*self.common)
         self.most = lowering.capacity(self.common)
         self.has_few_places = lowering.capacity(self.indexed) < self.most
-        self.is_distinct = self._is_distinct()
+
+    def way(self) -> tuple[Callable[[View], None], bool]:
+        """What does it at a destination, and whether that stores all of the tensor there."""
+        if self._is_distinct():
+            return self.each, False
+        if self.most <= CHUNK:
+            return (self.by_places, True) if self.has_few_places else (self.by_indices, False)
+        # What is assigned is looked for once for all of a row.
+        entries = self.lowering.capacity(self.indexed if self.op.set_ else self.shape)
+        return (self.by_chunks, True) if entries <= FEW_ENTRIES else (self.by_order, False)
 
     def _is_distinct(self) -> bool:
         """Whether no two indices mean the same place, as is sure of a mask's and of where an array counts."""
@@ -123,7 +131,7 @@ class _Scatter:
     def _finish(self, builder: NestBuilder) -> None:
         self._add_kernel(builder, "scatter_set" if self.op.set_ else "scatter_add")
 
-    # --- few indices, or such as never meet ----------------------------------------------------------
+    # --- few indices or places, or what never meets --------------------------------------------------
 
     def by_places(self, destination: View) -> None:
         """Every entry of the tensor goes through all indices."""
@@ -137,6 +145,66 @@ class _Scatter:
                 self._take_in(total, flat, kept, builder)
             builder.store(destination, indices, total)
         self._finish(builder)
+
+    def by_chunks(self, destination: View) -> None:
+        """Every entry goes through each chunk of the indices, then through what was found in the chunks."""
+        chunks = Chunks(self.lowering, self.count)
+        found = self._last_of(chunks) if self.op.set_ else self._sums_of(chunks)
+        builder = self.lowering.builder()
+        builder.buffer(destination.buffer, written=True)
+        with builder.loops(self.shape, vector=False) as indices:
+            kept = [index for axis, index in enumerate(indices) if axis not in self.op.axes]
+            places = [indices[axis] for axis in self.op.axes]
+            total = builder.declare(self.lowering.value(self.x, indices, builder))
+            if self.op.set_:
+                last = builder.declare(Literal(INDEX, -1), "last")
+                with builder.loop(chunks.count, "k") as k:
+                    builder.accumulate(last, "maximum", builder.load(found, [k, *places]))
+                with builder.when(nest.call("ge", last, Literal(INDEX, 0))):
+                    self._take_in(total, last, kept, builder)
+            else:
+                with builder.loop(chunks.count, "k") as k:
+                    brought = builder.load(found, [k, *indices])
+                    builder.assign(total, nest.call("add", total, brought))
+            builder.store(destination, indices, total)
+        self._finish(builder)
+
+    def _last_of(self, chunks: Chunks) -> View:
+        """For each chunk and place, the last index there that means it; -1 without one."""
+        nowhere = Literal(INDEX, -1)
+        found = self.lowering.scratch("last", INDEX, [chunks.count, *self.indexed])
+        builder = self.lowering.builder()
+        with (
+            chunks.loop(builder) as (chunk, start, extent),
+            builder.loops(self.indexed, vector=False) as places,
+        ):
+            last = builder.declare(nowhere, "last")
+            with builder.loop(extent, "k") as k:
+                flat = builder.let(nest.add(start, k), "flat")
+                meets = self._meet(flat, places, builder)
+                builder.accumulate(last, "maximum", Select(INDEX, meets, flat, nowhere))
+            builder.store(found, [chunk, *places], last)
+        self._add_kernel(builder, "last_of_chunks")
+        return found
+
+    def _sums_of(self, chunks: Chunks) -> View:
+        """For each chunk and entry of the tensor, what the indices there bring."""
+        sums = self.lowering.scratch("sums", self.x.dtype, [chunks.count, *self.shape])
+        builder = self.lowering.builder()
+        with (
+            chunks.loop(builder) as (chunk, start, extent),
+            builder.loops(self.shape, vector=False) as indices,
+        ):
+            kept = [index for axis, index in enumerate(indices) if axis not in self.op.axes]
+            places = [indices[axis] for axis in self.op.axes]
+            total = builder.declare(_nothing(self.x.dtype))
+            with builder.loop(extent, "k") as k:
+                flat = builder.let(nest.add(start, k), "flat")
+                with builder.when(self._meet(flat, places, builder)):
+                    self._take_in(total, flat, kept, builder)
+            builder.store(sums, [chunk, *indices], total)
+        self._add_kernel(builder, "sums_of_chunks")
+        return sums
 
     def by_indices(self, destination: View) -> None:
         """Every index that is the first to mean its place goes through itself and all that follow."""

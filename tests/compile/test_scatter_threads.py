@@ -12,6 +12,7 @@ from device_programs import FOR_A_DEVICE, FOR_A_DEVICE_AS_WRITTEN
 import symnet
 import symnet.tensor as T
 from symnet.compile import lower_scatter_threads
+from symnet.compile.lower_indexing_threads import LEAST_CHUNK
 from symnet.errors import IndexingError
 
 RANDOM = np.random.default_rng(5)
@@ -23,6 +24,7 @@ def small(monkeypatch):
     monkeypatch.setattr(lower_scatter_threads, "CHUNK", 6)
     monkeypatch.setattr(lower_scatter_threads, "WAYS", 3)
     monkeypatch.setattr(lower_scatter_threads, "PART", 5)
+    monkeypatch.setattr(lower_scatter_threads, "FEW_ENTRIES", 4)
 
 
 def numbers(shape, dtype="float64"):
@@ -64,8 +66,9 @@ def test_rows_come_in_the_order_of_the_indices(small, places, count, set_, dtype
     assert "sorted_chunks" in kernels(f) and "parts" not in kernels(f)
 
 
-def test_many_indices_that_mean_few_places_are_added_up_in_parts():
+def test_many_indices_that_mean_few_places_are_added_up_in_parts(monkeypatch):
     """Fewer than PART add up in order, more by parts, each in order; negative zeros stay what they are."""
+    monkeypatch.setattr(lower_scatter_threads, "FEW_ENTRIES", 0)
     part = lower_scatter_threads.PART
     x, y, i = T.dvector(), T.dvector(), T.lvector()
     f = symnet.function([x, y, i], T.inc_subtensor(x[i], y), mode=FOR_A_DEVICE)
@@ -88,6 +91,30 @@ def test_many_indices_that_mean_few_places_are_added_up_in_parts():
     np.testing.assert_allclose(found, one_after_another(before, indices, added, False), rtol=1e-10)
     again = f(before, added, indices)
     assert again.tobytes() == found.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int8", "bool"])
+def test_few_places_look_through_chunks_of_the_indices(dtype):
+    """As when one chunk comes after the other; what no index means stays as it is, a negative zero too."""
+    x, y, i = T.matrix(dtype=dtype), T.matrix(dtype=dtype), T.lvector()
+    outs = [T.inc_subtensor(x[i], y), T.set_subtensor(x[i], y), T.inc_subtensor(x[i, i % 2], y[:, 0])]
+    f = symnet.function([x, y, i], outs, mode=FOR_A_DEVICE_AS_WRITTEN)
+    for count in (1000, 700, 0):
+        table, rows = numbers((9, 4), dtype), numbers((count, 4), dtype)
+        indices = RANDOM.integers(-9, 9, count)
+        indices[indices % 9 == 3] = 5
+        if dtype == "float64":
+            table[[3, 8]] = rows[indices % 9 == 8] = -0.0
+        added, set_, pairs = f(table, rows, indices)
+        assert set_.tobytes() == one_after_another(table, indices, rows, True).tobytes()
+        expected = one_after_another(table, indices, rows, False)
+        np.testing.assert_allclose(added, expected, rtol=1e-11)
+        assert added[[3, 8]].tobytes() == expected[[3, 8]].tobytes()
+        expected = one_after_another(table, (indices, indices % 2), rows[:, 0], False)
+        np.testing.assert_allclose(pairs, expected, rtol=1e-11)
+    names = kernels(f)
+    assert sum("sums_of_chunks" in name for name in names) == 2
+    assert not any("sorted" in name for name in names)
 
 
 @pytest.mark.parametrize("set_", [False, True])
@@ -119,7 +146,7 @@ def test_lengths_of_nothing(small):
     x, y, i = T.dmatrix(), T.dmatrix(), T.lvector()
     outs = [T.inc_subtensor(x[i], y), T.set_subtensor(x[i], y)]
     f = symnet.function([x, y, i], outs, mode=FOR_A_DEVICE)
-    for places, count, width in ((9, 20, 2), (9, 0, 2), (9, 20, 0), (0, 0, 2), (3, 7, 1)):
+    for places, count, width in ((9, 20, 2), (9, 0, 2), (9, 20, 0), (0, 0, 2), (3, 7, 2)):
         table, rows = numbers((places, width)), numbers((count, width))
         indices = RANDOM.integers(0, max(places, 1), count)
         added, set_ = f(table, rows, indices)
@@ -191,8 +218,18 @@ def test_work_grows_with_indices_and_with_rows_but_not_with_their_product_square
 def test_indices_of_one_place_are_shared_out():
     part = lower_scatter_threads.PART
     for count in (8 * part, 24 * part):
-        found = rounds(3, np.full(count, 1), 2)
+        found = rounds(300, np.full(count, 1), 2)
         assert found.longest <= max(lower_scatter_threads.CHUNK, count // part + part)
+
+
+@pytest.mark.parametrize("change", [T.inc_subtensor, T.set_subtensor])
+def test_few_places_share_out_the_indices(change):
+    """Each place or entry goes through all of them, but nobody through many."""
+    for count in (1000, 4000):
+        found = rounds(5, np.arange(count) % 5, 3, change)
+        # Indices are tested, too.
+        assert found.all <= count + 5 * 3 * (count + 4 * count // LEAST_CHUNK)
+        assert found.longest <= LEAST_CHUNK + count // LEAST_CHUNK
 
 
 def test_few_indices_are_one_kernel():

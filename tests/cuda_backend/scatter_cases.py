@@ -50,19 +50,22 @@ def check(places: int, counts: list[int], width: int, dtype: str, set_: bool) ->
     return expected.size * len(counts)
 
 
-def check_parts(places: int, counts: list[int], part: int) -> int:
-    """Many numbers added in few places: whole numbers, whose sums are exact in any order."""
+def check_sums(places: int, counts: list[int], hot: int, by: str) -> int:
+    """Many numbers added in few places: whole numbers, whose sums are exact in any order.
+
+    At least `hot` mean one place; `by` stands in the name of the kernel that adds them up.
+    """
     random = np.random.default_rng(places)
     x, new, at = T.dvector(), T.dvector(), T.lvector()
     f = symnet.function([x, new, at], T.inc_subtensor(x[at], new), device="cuda")
     for count in counts:
         before, added = random.integers(-99, 99, places) * 1.0, random.integers(-99, 99, count) * 1.0
         indices = random.integers(0, places, count)
-        indices[: 3 * part] = 1
+        indices[:hot] = 1
         expected = before.copy()
         np.add.at(expected, indices, added)
         assert f(before, added, indices).tobytes() == expected.tobytes()
-    assert any("parts" in kernel.name for kernel in f.kernels)
+    assert any(by in kernel.name for kernel in f.kernels)
     return places * len(counts)
 
 
@@ -77,7 +80,8 @@ def main() -> None:
         check(700, [600, 300, 480], 3, "float64", False),
         check(3000, [2500], 2, "float32", False),
         check(700, [600, 300, 480], 2, "int32", True),
-        check_parts(5, [1000, 777], PART),
+        check_sums(300, [1000, 777], 3 * PART, "parts"),
+        check_sums(5, [1000, 777], 0, "sums_of_chunks"),
     ]
     json.dump({"entries": entries, "launches": device.launches}, sys.stdout)
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from symnet.compile import lower_scatter_threads
+from symnet.compile import lower_indexing_threads, lower_scatter_threads
 
 from .processes import written_by
-from .scatter_cases import check, check_parts
+from .scatter_cases import check, check_sums
 
 
 @pytest.fixture
@@ -14,6 +14,7 @@ def small(monkeypatch):
     monkeypatch.setattr(lower_scatter_threads, "CHUNK", 4)
     monkeypatch.setattr(lower_scatter_threads, "WAYS", 3)
     monkeypatch.setattr(lower_scatter_threads, "PART", 3)
+    monkeypatch.setattr(lower_scatter_threads, "FEW_ENTRIES", 4)
 
 
 @pytest.mark.parametrize("set_", [False, True])
@@ -21,10 +22,12 @@ def test_in_the_simulator(small, set_):
     assert check(30, [16, 9], 2, "float64", set_) == 120
 
 
-def test_parts_in_the_simulator(small):
-    assert check_parts(4, [15], 3) == 4
+def test_sums_in_the_simulator(small, monkeypatch):
+    assert check_sums(5, [15], 9, "parts") == 5
+    monkeypatch.setattr(lower_indexing_threads, "LEAST_CHUNK", 3)
+    assert check_sums(4, [15], 0, "sums_of_chunks") == 4
 
 
 def test_by_a_gpus_code():
     found = written_by("scatter_cases")
-    assert found["entries"] == [6300, 6000, 4200, 10] and found["launches"] > 50
+    assert found["entries"] == [6300, 6000, 4200, 600, 10] and found["launches"] > 50
