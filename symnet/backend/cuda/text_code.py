@@ -52,7 +52,7 @@ def module_of(
             annotations.add(
                 module.add_metadata([function, ir.MetaDataString(module, what), TYPES["int32"](number)])
             )
-    _Reader(source, name, function, dtypes, compute).read()
+    _Reader(source, name, function, dtypes, compute, threads).read()
     return module
 
 
@@ -171,19 +171,22 @@ class _Reader(Expressions):
         dtype = found[0].dtype if len({each.dtype for each in found}) == 1 else wide(found)
         if dtype not in ("int32", "int64"):
             raise self.refuse(numbers, f"a range of {dtype}")
-        start = Value(dtype, TYPES[dtype](0)) if len(found) == 1 else self.cast(found[0], dtype)
-        stop = self.cast(found[0] if len(found) == 1 else found[1], dtype)
-        by = self.cast(step, dtype)
-        counter = self.places.alloca(TYPES[dtype])
-        self.builder.store(start.code, counter)
+        start = Value("int64", TYPES["int64"](0)) if len(found) == 1 else found[0]
+        stop = found[0] if len(found) == 1 else found[1]
+        # The device's registers have 32 bits.
+        kept = "int32" if _short(start, stop, step) else dtype
+        by = self.cast(step, kept)
+        counter = self.places.alloca(TYPES[kept])
+        self.builder.store(self.cast(start, kept).code, counter)
+        end = self.cast(stop, kept).code
         test, inside, after = self.block("test"), self.block("loop"), self.block("after")
         self.builder.branch(test)
         self.builder.position_at_end(test)
         now = self.builder.load(counter)
         sign = "<" if step.code.constant > 0 else ">"
-        self.builder.cbranch(self.builder.icmp_signed(sign, now, stop.code), inside, after)
+        self.builder.cbranch(self.builder.icmp_signed(sign, now, end), inside, after)
         self.builder.position_at_end(inside)
-        self.assign_name(target, target.id, Value(dtype, now))
+        self.assign_name(target, target.id, self.cast(Value(kept, now), dtype))
         if self.statements(body):
             self.builder.store(self.builder.add(now, by.code, flags=["nsw"]), counter)
             self.builder.branch(test)
@@ -200,3 +203,8 @@ class _Reader(Expressions):
             self.builder.branch(test)
         self.builder.position_at_end(after)
         return True
+
+
+def _short(*bounds: Value) -> bool:
+    """Whether a range's start, end and step stand in the text, and all that is counted fits in 32 bits."""
+    return all(each.stands and abs(each.code.constant) < 2**30 for each in bounds)

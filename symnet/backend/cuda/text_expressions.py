@@ -29,6 +29,8 @@ from symnet.errors import CompileError
 _BIT, _INT32 = TYPES["bool"], TYPES["int32"]
 _SHARED = 3
 _ENTRIES = FLOATS | INTEGERS
+#: Threads of a block that a device takes.
+_MOST_THREADS = 1024
 _REGISTERS = {"threadIdx": "tid", "blockIdx": "ctaid"}
 #: Operators by what LLVM calls them; shifts to the right, divisions and rests go by the dtype, too.
 _OF_BITS: dict[type[ast.operator], str] = {ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor"}
@@ -62,14 +64,23 @@ class Expressions:
         Of the entries behind the parameters.
     compute
         The compute capability, which some functions go by.
+    threads
+        The most threads of a block.
     """
 
     def __init__(
-        self, source: str, name: str, function: Any, dtypes: Sequence[str], compute: tuple[int, int]
+        self,
+        source: str,
+        name: str,
+        function: Any,
+        dtypes: Sequence[str],
+        compute: tuple[int, int],
+        threads: int | None,
     ) -> None:
         self.source, self.name = source, name
         self.function, self.module = function, function.module
         self.dtypes = dtypes
+        self.threads = threads or _MOST_THREADS
         self.functions = scalar_code.functions(compute)
         self.names: dict[str, Given] = {}
         #: A variable is a place on the stack, which NVVM's own passes make a register of.
@@ -149,7 +160,13 @@ class Expressions:
         if name not in _REGISTERS:
             raise self.refuse(node, f"a kernel has no {name}")
         intrinsic = f"llvm.nvvm.read.ptx.sreg.{_REGISTERS[name]}.x"
-        return Value("int32", self.builder.call(self.external(intrinsic, _INT32), []))
+        code = self.builder.call(self.external(intrinsic, _INT32), [])
+        if name == "threadIdx":
+            # So that a loop of the threads over fewer items than there are threads becomes no loop. Told of a
+            # block's number, too, NVVM divides small numbers in 16 bits, which takes more instructions.
+            bounds = [_INT32(0), _INT32(self.threads)]
+            code.set_metadata("range", self.module.add_metadata(bounds))
+        return Value("int32", code)
 
     def external(self, name: str, result: Any) -> Any:
         known = self.module.globals.get(name)
