@@ -536,7 +536,7 @@ class Lowering:
             kernel(self, node)
             return
         if find(POINTWISE_RULES, node.op) is None:
-            raise node.op.refuse(node, "the Numba backend has no rule for it")
+            raise node.op.refuse(node, "there is no rule that compiles it")
         for output in node.outputs:
             if self.fusion.is_materialised(output) and output not in self.views:
                 self.materialise(output)

@@ -15,7 +15,7 @@ _TESTS = Path(__file__).parent.parent
 def written_by(module: str, *arguments: str, timeout: float = 600) -> Any:
     """What `python -m cuda_backend.MODULE ARGUMENTS` writes.
 
-    Kernels can't be compiled in the tests' own process: Numba's simulator takes the compiler's place there.
+    Kernels are compiled there as in a user's process, where Numba's simulator takes nothing's place.
     """
     paths = os.pathsep.join([str(_TESTS.parent), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(

@@ -107,7 +107,8 @@ def availability() -> Availability:
     driver, gpus, problem, hint = _driver()
     if package is None:
         problem, hint = f"the package {PACKAGE} is not installed", "pip install symnet[cuda]"
-    return Availability(package, driver, gpus, problem, hint, os.environ.get("NUMBA_ENABLE_CUDASIM") == "1")
+    simulated = os.environ.get("NUMBA_ENABLE_CUDASIM", "") not in ("", "0")
+    return Availability(package, driver, gpus, problem, hint, simulated)
 
 
 def _package() -> str | None:

@@ -37,11 +37,12 @@ class Body:
     sizes
         The sizes found at run time that it reads, by the names in the text (int64).
     lines
-        Python statements for `numba.cuda`, not indented. They may use `cuda`, `np`, `math`, the functions of
-        `symnet.backend.cuda.toolkit`, the parameters (indexed by int64 element offsets), the sizes, and the
-        names above. All threads of a block reach each barrier. A thread that finds a failure stores 1 in
-        `state[own]` and returns; in a serial body, which runs alone once that has happened, the one thread
-        stores the site in `state[own]`, its values in the words after that, and returns.
+        Python statements as `numba.cuda` takes them, not indented. They may use `cuda`, `np`, `math` with the
+        functions of `symnet.backend.cuda.scalar_code`, those of `symnet.backend.cuda.memory_code`, the
+        parameters (indexed by int64 element offsets), the sizes, and the names above. All threads of a block
+        reach each barrier. A thread that finds a failure stores 1 in `state[own]` and returns; in a serial
+        body, which runs alone once that has happened, the one thread stores the site in `state[own]`, its
+        values in the words after that, and returns.
     blocks
         How many blocks it wants.
     scratch

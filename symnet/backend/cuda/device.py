@@ -88,7 +88,7 @@ class Code:
     Attributes
     ----------
     name, source
-        Its name, and its text for `numba.cuda`.
+        Its name, and its text as `numba.cuda` takes it.
     threads
         Of each of its blocks.
     ptx, binary

@@ -1,4 +1,4 @@
-"""Puts works together to kernels: takes works side by side, hands on the text of one function for Numba.
+"""Puts works together to kernels: takes works side by side, hands on the text of one function.
 
 Each work gets blocks of its own; names of works side by side are kept apart. A kernel takes the buffers that
 its works touch, then the slots and the words at `state`. The text says nothing of the user's lines, so that

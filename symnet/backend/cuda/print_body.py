@@ -1,7 +1,7 @@
-"""Nest statements as the text of a CUDA kernel's body: takes statements, hands on lines of Python for Numba.
+"""Nest statements as the text of a CUDA kernel's body: takes statements, hands on lines of Python.
 
 The text is that of `symnet.compile.print_numba` but for this: functions are those of
-`symnet.backend.cuda.toolkit` (`math.exp`, …), the library's are written out where they are called,
+`symnet.backend.cuda.scalar_code` (`math.exp`, …), the library's are written out where they are called,
 and a failure is a word in `state`.
 """
 
@@ -139,7 +139,7 @@ class BodyPrinter(_Printer):
         return True
 
     def typed_literal(self, literal: Literal) -> str:
-        """A number of which Numba, and Python in the simulator, know the dtype."""
+        """A number of which all that read the text know the dtype."""
         text = self.text(literal)
         return f"np.{literal.dtype}({text})" if literal.dtype in ("float64", INDEX) else text
 
@@ -159,7 +159,7 @@ class BodyPrinter(_Printer):
                 text = f"np.{through}({self.text(value)})"
                 return (text if through == dtype else f"np.{dtype}({text})"), _ATOM
             case Select(condition=condition, then=then, otherwise=otherwise):
-                # Python's own is a branch for Numba, and branches are what compiling takes long for.
+                # Python's own is a branch, and branches are what compiling takes long for.
                 parts = ", ".join(self.text(each) for each in (condition, then, otherwise))
                 return f"math.where({parts})", _ATOM
         return super()._expression(expression)

@@ -153,7 +153,7 @@ def compiled(texts: Sequence[Text], names: Sequence[str], machine: Machine) -> C
     CompileError
         When a text is refused.
     CudaError
-        When the package numba-cuda is not there.
+        When a package is missing.
     """
     started = time.perf_counter()
     if machine == SIMULATOR:
