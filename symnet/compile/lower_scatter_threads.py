@@ -32,8 +32,9 @@ from symnet.ops.indexing import AdvancedIncSubtensor, Nonzero
 
 #: Up to so many indices look at each other, more are sorted in chunks of so many.
 CHUNK = 256
-#: Up to so many entries each look through the indices: what sorting takes an index is more.
-FEW_ENTRIES = 256
+#: Up to so many entries each look through the indices: to sort an index takes about as many rounds, in more
+#: kernels, and some of them wait for what they load.
+FEW_ENTRIES = 1024
 #: So many sorted runs are merged at once.
 WAYS = 8
 #: What is added up at a time where many indices mean one place.
@@ -84,9 +85,8 @@ class _Scatter:
             return self.each, False
         if self.most <= CHUNK:
             return (self.by_places, True) if self.has_few_places else (self.by_indices, False)
-        # What is assigned is looked for once for all of a row.
-        entries = self.lowering.capacity(self.indexed if self.op.set_ else self.shape)
-        return (self.by_chunks, True) if entries <= FEW_ENTRIES else (self.by_order, False)
+        few_entries = self.lowering.capacity(self.shape) <= FEW_ENTRIES
+        return (self.by_chunks, True) if few_entries else (self.by_order, False)
 
     def _is_distinct(self) -> bool:
         """Whether no two indices mean the same place, as is sure of a mask's and of where an array counts."""
@@ -131,6 +131,34 @@ class _Scatter:
     def _finish(self, builder: NestBuilder) -> None:
         self._add_kernel(builder, "scatter_set" if self.op.set_ else "scatter_add")
 
+    # --- numbers of indices ---------------------------------------------------------------------------
+
+    def _scratch(self, stem: str, most: int) -> View:
+        """Room for a number of each index, at most so large."""
+        return self.lowering.scratch(stem, "int32" if most < 2**31 else INDEX, [self.count])
+
+    def _load(self, view: View, at: Expression, builder: NestBuilder) -> Expression:
+        return builder.let(nest.cast(builder.load(view, [at]), INDEX))
+
+    def _store(self, view: View, at: Expression, value: Expression, builder: NestBuilder) -> None:
+        builder.store(view, [at], nest.cast(value, view.buffer.dtype))
+
+    def _number(self, places: Sequence[Expression], builder: NestBuilder) -> Expression:
+        """Places along the indexed axes as one number, in C order."""
+        number: Expression = Literal(INDEX, 0)
+        for place, length in zip(places, self.indexed, strict=True):
+            number = nest.add(nest.multiply(number, builder.size(length)), place)
+        return number
+
+    def _numbered(self) -> View:
+        """The place that each index means, as one number."""
+        numbered = self._scratch("places", self.lowering.capacity(self.indexed))
+        builder = self.lowering.builder()
+        with builder.loop(self.count, parallel=True) as flat:
+            self._store(numbered, flat, self._number(self._places(flat, builder), builder), builder)
+        self._add_kernel(builder, "places")
+        return numbered
+
     # --- few indices or places, or what never meets --------------------------------------------------
 
     def by_places(self, destination: View) -> None:
@@ -148,8 +176,8 @@ class _Scatter:
 
     def by_chunks(self, destination: View) -> None:
         """Every entry goes through each chunk of the indices, then through what was found in the chunks."""
-        chunks = Chunks(self.lowering, self.count)
-        found = self._last_of(chunks) if self.op.set_ else self._sums_of(chunks)
+        chunks, numbered = Chunks(self.lowering, self.count), self._numbered()
+        found = self._last_of(chunks, numbered) if self.op.set_ else self._sums_of(chunks, numbered)
         builder = self.lowering.builder()
         builder.buffer(destination.buffer, written=True)
         with builder.loops(self.shape, vector=False) as indices:
@@ -169,7 +197,7 @@ class _Scatter:
             builder.store(destination, indices, total)
         self._finish(builder)
 
-    def _last_of(self, chunks: Chunks) -> View:
+    def _last_of(self, chunks: Chunks, numbered: View) -> View:
         """For each chunk and place, the last index there that means it; -1 without one."""
         nowhere = Literal(INDEX, -1)
         found = self.lowering.scratch("last", INDEX, [chunks.count, *self.indexed])
@@ -178,16 +206,17 @@ class _Scatter:
             chunks.loop(builder) as (chunk, start, extent),
             builder.loops(self.indexed, vector=False) as places,
         ):
+            own = builder.let(self._number(places, builder), "own")
             last = builder.declare(nowhere, "last")
             with builder.loop(extent, "k") as k:
                 flat = builder.let(nest.add(start, k), "flat")
-                meets = self._meet(flat, places, builder)
+                meets = nest.call("eq", self._load(numbered, flat, builder), own)
                 builder.accumulate(last, "maximum", Select(INDEX, meets, flat, nowhere))
             builder.store(found, [chunk, *places], last)
         self._add_kernel(builder, "last_of_chunks")
         return found
 
-    def _sums_of(self, chunks: Chunks) -> View:
+    def _sums_of(self, chunks: Chunks, numbered: View) -> View:
         """For each chunk and entry of the tensor, what the indices there bring."""
         sums = self.lowering.scratch("sums", self.x.dtype, [chunks.count, *self.shape])
         builder = self.lowering.builder()
@@ -196,11 +225,11 @@ class _Scatter:
             builder.loops(self.shape, vector=False) as indices,
         ):
             kept = [index for axis, index in enumerate(indices) if axis not in self.op.axes]
-            places = [indices[axis] for axis in self.op.axes]
+            own = builder.let(self._number([indices[axis] for axis in self.op.axes], builder), "own")
             total = builder.declare(_nothing(self.x.dtype))
             with builder.loop(extent, "k") as k:
                 flat = builder.let(nest.add(start, k), "flat")
-                with builder.when(self._meet(flat, places, builder)):
+                with builder.when(nest.call("eq", self._load(numbered, flat, builder), own)):
                     self._take_in(total, flat, kept, builder)
             builder.store(sums, [chunk, *indices], total)
         self._add_kernel(builder, "sums_of_chunks")
@@ -249,31 +278,9 @@ class _Scatter:
         else:
             self._add(runs, destination)
 
-    def _scratch(self, stem: str, most: int) -> View:
-        """Room for a number of each index, at most so large."""
-        return self.lowering.scratch(stem, "int32" if most < 2**31 else INDEX, [self.count])
-
     def _new_runs(self, length: int) -> _Runs:
         places = self._scratch("places", self.lowering.capacity(self.indexed))
         return _Runs(places, self._scratch("numbers", self.most), length)
-
-    def _load(self, view: View, at: Expression, builder: NestBuilder) -> Expression:
-        return builder.let(nest.cast(builder.load(view, [at]), INDEX))
-
-    def _store(self, view: View, at: Expression, value: Expression, builder: NestBuilder) -> None:
-        builder.store(view, [at], nest.cast(value, view.buffer.dtype))
-
-    def _numbered(self) -> View:
-        """The place that each index means, as one number."""
-        numbered = self._scratch("places", self.lowering.capacity(self.indexed))
-        builder = self.lowering.builder()
-        with builder.loop(self.count, parallel=True) as flat:
-            number: Expression = Literal(INDEX, 0)
-            for place, length in zip(self._places(flat, builder), self.indexed, strict=True):
-                number = nest.add(nest.multiply(number, builder.size(length)), place)
-            self._store(numbered, flat, number, builder)
-        self._add_kernel(builder, "places")
-        return numbered
 
     def _chunks(self, numbered: View) -> _Runs:
         """Each chunk sorted: an index's rank is how many others in its chunk come before it."""

@@ -1,13 +1,15 @@
 """Assignments at many indices on a device: what becomes of a shared table, held to NumPy's to the bit.
 
 `python -m cuda_backend.scatter_cases` from the folder of the tests runs them by their PTX, in a process that
-simulates nothing, and writes JSON: how many entries were compared, and how many kernels ran.
+simulates nothing, and writes JSON: how many entries were compared, how many kernels ran, and what kernels
+for many indices take of a device.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -69,21 +71,37 @@ def check_sums(places: int, counts: list[int], hot: int, by: str) -> int:
     return places * len(counts)
 
 
+def kernels_of_many() -> list[dict[str, Any]]:
+    """What the kernels take that add 10**5 rows to a table, and as many numbers in few places."""
+    from symnet.inspect.ahead import gpu_code
+
+    from .networks_ptx import taken
+
+    found = []
+    for places, width in ((200_000, 32), (2000, 1), (20, 1)):
+        table, rows, at = T.fmatrix(), T.fmatrix(), T.lvector()
+        f = symnet.function([table, rows, at], T.inc_subtensor(table[at], rows))
+        shapes = np.zeros((places, width), "float32"), np.zeros((100_000, width), "float32")
+        found += taken(gpu_code(f, *shapes, np.zeros(100_000, "int64"), compute=(9, 0)), (9, 0))
+    return found
+
+
 def main() -> None:
     """Run them with chunks as large as they are."""
     from symnet.compile.lower_scatter_threads import PART
 
     from . import ptx_device
 
+    takes = kernels_of_many()
     device = ptx_device.install()
     entries = [
         check(700, [600, 300, 480], 3, "float64", False),
         check(3000, [2500], 2, "float32", False),
         check(700, [600, 300, 480], 2, "int32", True),
-        check_sums(300, [1000, 777], 3 * PART, "parts"),
+        check_sums(1100, [2000, 1777], 3 * PART, "parts"),
         check_sums(5, [1000, 777], 0, "sums_of_chunks"),
     ]
-    json.dump({"entries": entries, "launches": device.launches}, sys.stdout)
+    json.dump({"entries": entries, "launches": device.launches, "takes": takes}, sys.stdout)
 
 
 if __name__ == "__main__":

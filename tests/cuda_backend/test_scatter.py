@@ -5,6 +5,7 @@ import pytest
 from symnet.compile import lower_indexing_threads, lower_scatter_threads
 
 from .processes import written_by
+from .ptxas import REGISTERS_OF_A_MULTIPROCESSOR
 from .scatter_cases import check, check_sums
 
 
@@ -30,4 +31,10 @@ def test_sums_in_the_simulator(small, monkeypatch):
 
 def test_by_a_gpus_code():
     found = written_by("scatter_cases")
-    assert found["entries"] == [6300, 6000, 4200, 600, 10] and found["launches"] > 50
+    assert found["entries"] == [6300, 6000, 4200, 2200, 10] and found["launches"] > 50
+    stems = " ".join(each["name"] for each in found["takes"])
+    assert all(stem in stems for stem in ("sorted_chunks", "merged_runs", "ends", "parts", "sums_of_chunks"))
+    for takes in found["takes"]:
+        assert takes["spill_stores"] == takes["spill_loads"] == 0, takes
+        # Two blocks find room on a multiprocessor.
+        assert 2 * takes["registers"] * takes["threads"] <= REGISTERS_OF_A_MULTIPROCESSOR, takes
