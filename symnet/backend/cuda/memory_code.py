@@ -87,8 +87,11 @@ def multiply_add(builder: Any, sums: Sequence[Any], rows: Sequence[Any], columns
 
 
 def quotient(builder: Any, dividend: Any, divisor: Any) -> Any:
-    """A division without signs, as wide as the number divided."""
-    if divisor.type.width != dividend.type.width:
-        resize = builder.trunc if divisor.type.width > dividend.type.width else builder.zext
-        divisor = resize(divisor, dividend.type)
-    return builder.udiv(dividend, divisor)
+    """A division without signs, as wide as the wider of the two; the quotient is as wide as the dividend."""
+    kind, given = dividend.type, divisor.type
+    if given.width > kind.width and isinstance(divisor, ir.Constant) and divisor.constant < 1 << kind.width:
+        divisor = kind(divisor.constant)
+    elif given.width > kind.width:
+        whole = builder.udiv(builder.zext(dividend, given), divisor)
+        return builder.trunc(whole, kind)
+    return builder.udiv(dividend, builder.zext(divisor, kind))

@@ -201,18 +201,31 @@ def functions(compute: tuple[int, int]) -> dict[str, tuple[int, Make]]:
     return FUNCTIONS | {name: (2, _extreme(name, alone=True)) for name in ("maximum", "minimum")}
 
 
+#: Of which dtypes functions are that are not of floats alone.
+_OF_INTEGERS = frozenset(nest.INTEGERS)
+_OF_NUMBERS = _OF_INTEGERS | frozenset(nest.FLOATS)
+_TAKEN = {
+    **dict.fromkeys(("floordiv", "mod", "shift_left", "shift_right"), _OF_INTEGERS),
+    **dict.fromkeys(("maximum", "minimum", "where"), _OF_NUMBERS | {nest.BOOL}),
+    **dict.fromkeys(("sign", "fmod"), _OF_NUMBERS),
+    "abs": frozenset(each for each in _OF_NUMBERS if not each.startswith("uint")),
+    "bits_of": frozenset(nest.BITS_OF),
+    "from_bits": frozenset(nest.FROM_BITS),
+    "mul_wide": frozenset({"uint32"}),
+}
+
+
 def result_dtype(name: str, dtypes: Sequence[str]) -> str | None:
     """The dtype of what a function of `FUNCTIONS` gives; None when it takes no arguments of such dtypes."""
     # A condition says nothing of the values that it chooses between.
     alike = dtypes[1:] if name == "where" else dtypes
     if len(set(alike)) != 1 or (name == "where" and dtypes[0] != "bool"):
         return None
+    (dtype,) = set(alike)
+    if dtype not in _TAKEN.get(name, nest.FLOATS):
+        return None
     if name in nest.TO_BOOL:
         return "bool"
     if name == "mul_wide":
-        return "uint64" if alike[0] == "uint32" else None
-    if name == "bits_of":
-        return nest.BITS_OF.get(alike[0])
-    if name == "from_bits":
-        return nest.FROM_BITS.get(alike[0])
-    return alike[0]
+        return "uint64"
+    return {"bits_of": nest.BITS_OF, "from_bits": nest.FROM_BITS}.get(name, {}).get(dtype, dtype)

@@ -6,6 +6,7 @@ What they mean is told in `symnet.backend.cuda.text_code`, which reads the state
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from symnet.backend.cuda.text_values import (
     TYPES,
     Given,
     Memory,
+    Sure,
     Value,
     cast,
     natural,
@@ -28,7 +30,12 @@ from symnet.errors import CompileError
 
 _BIT, _INT32 = TYPES["bool"], TYPES["int32"]
 _SHARED = 3
-_ENTRIES = FLOATS | INTEGERS
+#: What memory can hold.
+ENTRIES = FLOATS | INTEGERS
+#: What has a meaning of its own in a text.
+RESERVED = frozenset(("cuda", "math", "np", "range", "min", "max", "abs", *memory_code.NAMES))
+#: The functions of `np`, by the dtype to which they cast.
+_CASTS = {name: "bool" if name == "bool_" else name for name in ("bool_", *ENTRIES)}
 #: Threads of a block that a device takes.
 _MOST_THREADS = 1024
 _REGISTERS = {"threadIdx": "tid", "blockIdx": "ctaid"}
@@ -83,6 +90,7 @@ class Expressions:
         self.threads = threads or _MOST_THREADS
         self.functions = scalar_code.functions(compute)
         self.names: dict[str, Given] = {}
+        self.sure = Sure()
         #: A variable is a place on the stack, which NVVM's own passes make a register of.
         self.places = ir.IRBuilder(function.append_basic_block("places"))
         self.builder = ir.IRBuilder(function.append_basic_block("begin"))
@@ -90,7 +98,9 @@ class Expressions:
 
     def refuse(self, node: Any, why: str) -> CompileError:
         """The error of a line that can't be read."""
-        line = self.source.splitlines()[node.lineno - 1].strip()
+        # Python counts no other ends of lines.
+        lines = re.split(r"\r\n?|\n", self.source)
+        line = lines[min(node.lineno, len(lines)) - 1].strip()
         return CompileError(f"kernel {self.name} can't be compiled: {why} in line {node.lineno}: {line}")
 
     def block(self, name: str) -> Any:
@@ -103,13 +113,15 @@ class Expressions:
             case ast.Constant(value=bool() as value):
                 return Value("bool", _BIT(int(value)))
             case ast.Constant(value=int() as value):
-                return Value("int64", TYPES["int64"](value))
+                return self.literal(node, value)
             case ast.Constant(value=float() as value):
                 return Value("float64", TYPES["float64"](value))
             case ast.Name(id=name):
                 return self.read_name(node, name)
-            case ast.BinOp(left=left, op=operator, right=right):
-                return self.binary(node, operator, self.expression(left), self.expression(right))
+            case ast.BinOp():
+                return self.chain(node)
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() as value)):
+                return self.literal(node, -value)
             case ast.UnaryOp(op=operator, operand=operand):
                 return self.unary(node, operator, self.number(operand))
             case ast.Compare(left=left, ops=[operator], comparators=[right]):
@@ -133,23 +145,30 @@ class Expressions:
                 return self.register(node, register)
         raise self.refuse(node, "that is no expression of a kernel")
 
+    def literal(self, node: ast.expr, number: int) -> Value:
+        """An integer that stands in the text."""
+        for dtype, least in (("int64", -(1 << 63)), ("uint64", 0)):
+            if least <= number < least + (1 << 64):
+                return Value(dtype, TYPES[dtype](number))
+        raise self.refuse(node, "no integer has more than 64 bits")
+
     def number(self, node: ast.expr) -> Value:
         """An expression that is one number."""
         found = self.expression(node)
         if not isinstance(found, Value):
-            raise self.refuse(node, f"a number is wanted, {told(found)} is given")
+            raise self.refuse(node, f"a number is wanted, not {told(found)}")
         return found
 
     def condition(self, node: ast.expr) -> Any:
         found = self.number(node)
         if found.dtype != "bool":
-            raise self.refuse(node, f"a condition is wanted, {found.dtype} is given")
+            raise self.refuse(node, f"a condition is wanted, not {found.dtype}")
         return found.code
 
     def read_name(self, node: Any, name: str) -> Given:
-        found = self.names.get(name)
-        if found is None:
-            raise self.refuse(node, f"{name} has no value")
+        if name not in self.sure.names:
+            raise self.refuse(node, f"{name} {'may have' if name in self.names else 'has'} no value")
+        found = self.names[name]
         if isinstance(found, Memory):
             return found
         if isinstance(found, tuple):
@@ -174,6 +193,16 @@ class Expressions:
 
     # --- operators -----------------------------------------------------------------------------
 
+    def chain(self, node: ast.BinOp) -> Given:
+        """Operators one after another; a sum of thousands would else be read by as many calls."""
+        operators = [node]
+        while isinstance(operators[-1].left, ast.BinOp):
+            operators.append(operators[-1].left)
+        found = self.expression(operators[-1].left)
+        for each in reversed(operators):
+            found = self.binary(each, each.op, found, self.expression(each.right))
+        return found
+
     def binary(self, node: Any, operator: ast.operator, left: Given, right: Given) -> Given:
         if isinstance(operator, ast.Add) and isinstance(left, tuple) and isinstance(right, tuple):
             return left + right
@@ -184,6 +213,8 @@ class Expressions:
         if dtypes <= INTEGERS:
             shifted = isinstance(operator, ast.LShift | ast.RShift)
             dtype = wide([left] if shifted else [left, right])
+            if shifted and isinstance(right.code, ir.Constant) and not 0 <= right.code.constant < 64:
+                raise self.refuse(node, f"no shift by {right.code.constant}")
             made = self.of_integers(operator, dtype)
         elif dtypes <= FLOATS:
             dtype = max(dtypes)
@@ -208,7 +239,9 @@ class Expressions:
 
     def unary(self, node: ast.expr, operator: ast.unaryop, value: Value) -> Value:
         match operator:
-            case ast.USub() if isinstance(value.code, ir.Constant) and value.dtype != "bool":
+            case ast.USub() if value.stands:
+                return self.literal(node, -value.code.constant)
+            case ast.USub() if value.dtype in FLOATS and isinstance(value.code, ir.Constant):
                 return Value(value.dtype, value.code.type(-value.code.constant))
             case ast.USub() if value.dtype in FLOATS:
                 # The older IR has no instruction of its own for it.
@@ -230,11 +263,12 @@ class Expressions:
         floats = dtypes & FLOATS
         if floats and all(each.dtype in floats or each.stands for each in (left, right)):
             dtype = max(floats)
+            for each in (left, right):
+                if each.stands and abs(each.code.constant) > 1 << (24 if dtype == "float32" else 53):
+                    raise self.refuse(node, f"{each.code.constant} may be no {dtype}")
             compare = self.builder.fcmp_unordered if sign == "!=" else self.builder.fcmp_ordered
         elif dtypes == {"bool"} or dtypes <= INTEGERS:
-            dtype = left.dtype if len(dtypes) == 1 else wide([left, right])
-            if dtype == "int64" and "uint64" in dtypes and not natural(left, right):
-                raise self.refuse(node, "no comparison of uint64 and what may be negative")
+            dtype = self.common(node, [left, right])
             compare = self.builder.icmp_signed if dtype.startswith("int") else self.builder.icmp_unsigned
         else:
             raise self.refuse(node, f"no comparison of {left.dtype} and {right.dtype}")
@@ -242,22 +276,21 @@ class Expressions:
 
     def joined(self, operator: ast.boolop, parts: Sequence[ast.expr]) -> Value:
         """`and`, `or`: what follows is found only where it matters."""
-        first, *rest = parts
-        value = self.condition(first)
-        if not rest:
-            return Value("bool", value)
         met = isinstance(operator, ast.And)
-        before = self.builder.block
-        more, end = self.block("more"), self.block("end")
-        self.builder.cbranch(value, *((more, end) if met else (end, more)))
-        self.builder.position_at_end(more)
-        others = self.joined(operator, rest)
-        last = self.builder.block
+        end = self.block("end")
+        known = []
+        for part in parts[:-1]:
+            value = self.condition(part)
+            known.append((_BIT(int(not met)), self.builder.block))
+            more = self.block("more")
+            self.builder.cbranch(value, *((more, end) if met else (end, more)))
+            self.builder.position_at_end(more)
+        known.append((self.condition(parts[-1]), self.builder.block))
         self.builder.branch(end)
         self.builder.position_at_end(end)
         found = self.builder.phi(_BIT)
-        found.add_incoming(_BIT(int(not met)), before)
-        found.add_incoming(others.code, last)
+        for value, block in known:
+            found.add_incoming(value, block)
         return Value("bool", found)
 
     def either(self, node: ast.expr, condition: Any, then: ast.expr, otherwise: ast.expr) -> Value:
@@ -282,14 +315,16 @@ class Expressions:
         return Value(dtype, chosen)
 
     def common(self, node: ast.expr, values: Sequence[Value]) -> str:
-        """The dtype that takes either of two numbers."""
+        """The dtype that takes either of two numbers as what it is."""
         dtypes = {each.dtype for each in values}
         if len(dtypes) == 1:
             return values[0].dtype
         if dtypes <= FLOATS:
             return "float64"
         if dtypes <= INTEGERS:
-            return wide(values)
+            if "uint64" in dtypes and not natural(*values):
+                raise self.refuse(node, "uint64 meets what may be negative")
+            return "uint64" if "uint64" in dtypes else wide(values)
         raise self.refuse(node, f"no dtype for both {' and '.join(sorted(dtypes))}")
 
     def cast(self, value: Value, dtype: str) -> Value:
@@ -301,13 +336,17 @@ class Expressions:
         """What is indexed, and the pointer to the entry."""
         memory = self.expression(array)
         if not isinstance(memory, Memory):
-            raise self.refuse(array, f"{told(memory)} has no entries to write or read")
-        return memory, self.builder.gep(memory.first, [self.index(index, self.number(index))])
+            raise self.refuse(array, f"no entries to write or read in {told(memory)}")
+        return memory, self.place(memory, index, self.number(index))
+
+    def place(self, memory: Memory, node: ast.expr, index: Value) -> Any:
+        """The pointer to an entry."""
+        return self.builder.gep(memory.first, [self.index(node, index)])
 
     def index(self, node: ast.expr, index: Value) -> Any:
         """An index in 64 bits."""
         if index.dtype not in INTEGERS:
-            raise self.refuse(node, f"an index is wanted, {index.dtype} is given")
+            raise self.refuse(node, f"an index is wanted, not {index.dtype}")
         return self.cast(index, wide([index])).code
 
     def stored(self, node: ast.expr, found: Given, memory: Memory) -> Any:
@@ -320,16 +359,21 @@ class Expressions:
 
     def item(self, node: ast.expr, array: ast.expr, index: ast.expr) -> Given:
         found = self.expression(array)
-        if not isinstance(found, tuple):
-            memory, where = self.entry(array, index)
-            return Value(memory.dtype, self.builder.load(where))
+        if isinstance(found, Memory):
+            return Value(found.dtype, self.builder.load(self.place(found, index, self.number(index))))
+        if isinstance(found, Value):
+            raise self.refuse(array, f"no entries to write or read in {found.dtype}")
         match index:
             case ast.Constant(value=int() as number) if 0 <= number < len(found):
                 return found[number]
-            case ast.Slice(lower=lower, upper=upper, step=None):
-                bounds = [None if each is None else ast.literal_eval(each) for each in (lower, upper)]
-                return found[slice(*bounds)]
-        raise self.refuse(node, f"a number below {len(found)} is wanted")
+            case ast.Slice(
+                lower=None | ast.Constant(value=int()) as lower,
+                upper=None | ast.Constant(value=int()) as upper,
+                step=None,
+            ):
+                first, last = (None if each is None else ast.literal_eval(each) for each in (lower, upper))
+                return found[first:last]
+        raise self.refuse(node, f"a number below {len(found)} that stands there is wanted")
 
     # --- calls ---------------------------------------------------------------------------------
 
@@ -337,12 +381,13 @@ class Expressions:
         if node.keywords:
             raise self.refuse(node, "no function takes keywords")
         match node.func:
-            case ast.Attribute(value=ast.Name(id="np"), attr=dtype) if dtype in TYPES:
-                (argument,) = node.args
-                return self.cast(self.number(argument), dtype)
+            case ast.Attribute(value=ast.Name(id="np"), attr=name) if name in _CASTS:
+                if len(node.args) != 1:
+                    raise self.refuse(node, f"np.{name} takes one number")
+                return self.cast(self.number(node.args[0]), _CASTS[name])
             case ast.Attribute(value=ast.Name(id="math"), attr=name) if name in self.functions:
                 return self.function_of_math(node, name)
-            case ast.Attribute(value=ast.Name(id="cuda"), attr="syncthreads"):
+            case ast.Attribute(value=ast.Name(id="cuda"), attr="syncthreads") if not node.args:
                 barrier = self.external("llvm.nvvm.barrier0", ir.VoidType())
                 self.builder.call(barrier, [])
                 return None
@@ -361,7 +406,7 @@ class Expressions:
         dtypes = [each.dtype for each in given]
         result = scalar_code.result_dtype(name, dtypes) if len(given) == arity else None
         if result is None:
-            raise self.refuse(node, f"no math.{name} of {', '.join(dtypes)}")
+            raise self.refuse(node, f"no math.{name} of {', '.join(dtypes) or 'nothing'}")
         return Value(result, make(self.builder, dtypes[-1], [each.code for each in given]))
 
     def function_of_integers(self, node: ast.Call, name: str) -> Value:
@@ -377,13 +422,25 @@ class Expressions:
 
     def shared_array(self, node: ast.Call) -> Memory:
         match node.args:
-            case [ast.Constant(value=int() as count), ast.Attribute(attr=dtype), *rest] if dtype in _ENTRIES:
-                alignment = int(ast.literal_eval(rest[0])) if rest else Memory(dtype, None).size
+            case [
+                ast.Constant(value=int() as count),
+                ast.Attribute(value=ast.Name(id="np"), attr=dtype),
+                *rest,
+            ] if dtype in ENTRIES and count > 0:
+                size = Memory(dtype, None).size
             case _:
                 raise self.refuse(node, "a shared array takes a number, a dtype and an alignment")
+        match rest:
+            case []:
+                alignment = size
+            case [ast.Constant(value=int() as alignment)] if alignment in (size << n for n in range(8)):
+                pass
+            case _:
+                raise self.refuse(node, f"an array of {dtype} is aligned to {size}, {2 * size}, … bytes")
         kind = ir.ArrayType(TYPES[dtype], count)
+        # No name of a kernel's.
         number = sum(isinstance(each, ir.GlobalVariable) for each in self.module.global_values)
-        array = ir.GlobalVariable(self.module, kind, f"shared_{number}", _SHARED)
+        array = ir.GlobalVariable(self.module, kind, f"shared.{number}", _SHARED)
         array.linkage = "internal"
         array.initializer = ir.Constant(kind, ir.Undefined)
         array.align = alignment
@@ -392,12 +449,11 @@ class Expressions:
     def function_of_memory(self, node: ast.Call, name: str, given: Sequence[Given]) -> Given | None:
         match name, given:
             case ("load2" | "load4", [Memory() as memory, Value() as index]):
-                return self.loaded(memory, self.builder.gep(memory.first, [self.index(node, index)]), name)
+                return self.loaded(memory, self.place(memory, node, index), name)
             case ("store2" | "store4", [Memory() as memory, Value() as index, *values]):
                 codes = [self.stored(node, each, memory) for each in values]
                 if len(codes) == memory_code.STORES[name]:
-                    first = self.builder.gep(memory.first, [self.index(node, index)])
-                    memory_code.store(self.builder, first, codes, memory.size)
+                    memory_code.store(self.builder, self.place(memory, node, index), codes, memory.size)
                     return None
             case (
                 "shared_load1" | "shared_load2" | "shared_load4",
@@ -408,15 +464,19 @@ class Expressions:
                 code = self.stored(node, value, memory)
                 self.builder.store(code, self.ahead_of(node, memory, index, ahead))
                 return None
-            case ("lane_swap", [Value() as value, Value(code=mask)]):
-                return Value(value.dtype, memory_code.lane_swap(self.builder, value.code, mask))
+            case ("lane_swap", [Value() as value, Value(dtype=dtype) as mask]) if dtype in INTEGERS:
+                bits = self.cast(mask, "int32").code
+                return Value(value.dtype, memory_code.lane_swap(self.builder, value.code, bits))
             case ("multiply_add", [tuple() as sums, tuple() as rows, tuple() as columns]):
-                codes = [[each.code for each in numbers] for numbers in (sums, rows, columns)]
-                made = memory_code.multiply_add(self.builder, *codes)
-                return tuple(Value(sums[0].dtype, each) for each in made)
+                dtypes = {each.dtype for each in (*sums, *rows, *columns)}
+                if len(dtypes) == 1 and dtypes <= FLOATS and len(sums) == len(rows) * len(columns) > 0:
+                    codes = [[each.code for each in numbers] for numbers in (sums, rows, columns)]
+                    made = memory_code.multiply_add(self.builder, *codes)
+                    return tuple(Value(sums[0].dtype, each) for each in made)
             case ("quotient", [Value() as number, Value() as divisor]):
-                return Value(number.dtype, memory_code.quotient(self.builder, number.code, divisor.code))
-        raise self.refuse(node, f"no {name} of {', '.join(told(each) for each in given)}")
+                if {number.dtype, divisor.dtype} <= INTEGERS:
+                    return Value(number.dtype, memory_code.quotient(self.builder, number.code, divisor.code))
+        raise self.refuse(node, f"no {name} of {', '.join(map(told, given)) or 'nothing'}")
 
     def loaded(self, memory: Memory, first: Any, name: str) -> tuple[Value, ...]:
         count = (memory_code.LOADS | memory_code.SHARED_LOADS)[name]

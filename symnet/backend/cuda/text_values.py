@@ -1,9 +1,9 @@
-"""What the expressions of a kernel's text are, in LLVM: numbers with their dtypes, and memory."""
+"""What the expressions of a kernel's text are, in LLVM: numbers with their dtypes, memory, and names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llvmlite import ir
@@ -52,7 +52,8 @@ Given = Value | tuple[Value, ...] | Memory
 def told(given: Given) -> str:
     """What an expression gives, in words."""
     if isinstance(given, tuple):
-        return f"{len(given)} numbers"
+        dtypes = " and ".join(dict.fromkeys(each.dtype for each in given))
+        return f"{len(given)} numbers" + (f" of {dtypes}" if dtypes else "")
     return f"memory of {given.dtype}" if isinstance(given, Memory) else given.dtype
 
 
@@ -76,7 +77,7 @@ def _cast(builder: Any, value: Value, dtype: str) -> Any:
     if dtype == "bool":
         compare = builder.fcmp_unordered if given in FLOATS else builder.icmp_unsigned
         return compare("!=", code, code.type(0))
-    if value.stands and dtype in INTEGERS:
+    if isinstance(code, ir.Constant) and given in INTEGERS and dtype in INTEGERS:
         return wanted(_wrapped(code.constant, dtype))
     if given in FLOATS and dtype in FLOATS:
         return (builder.fpext if dtype == "float64" else builder.fptrunc)(code, wanted)
@@ -95,3 +96,46 @@ def _wrapped(number: int, dtype: str) -> int:
     width = TYPES[dtype].width
     number &= (1 << width) - 1
     return number - (1 << width) if dtype.startswith("int") and number >> (width - 1) else number
+
+
+@dataclass
+class Sure:
+    """Which names surely have a value at a place in a text.
+
+    `when` has, by the name of a condition, those that have one if it holds.
+    """
+
+    names: set[str] = field(default_factory=set)
+    when: dict[str, set[str]] = field(default_factory=dict)
+
+    def give(self, name: str) -> None:
+        """A name gets a value, from which something else follows than from the one before."""
+        self.names.add(name)
+        self.when.pop(name, None)
+
+    def where(self, condition: str | None) -> Sure:
+        """What is sure where the condition of a name holds."""
+        names, when = set(self.names), dict(self.when)
+        if condition is not None:
+            names |= when.setdefault(condition, set())
+        return Sure(names, when)
+
+    def elsewhere(self, condition: str | None, there: Sure) -> Sure:
+        """What is sure where it does not hold; `there` is what became of where it does."""
+        names, when = set(self.names), dict(self.when)
+        # Unless it got another value there.
+        if condition is not None and condition in there.when:
+            there.when[condition] = when[condition] = there.names
+        return Sure(names, when)
+
+    @staticmethod
+    def met(ways: Sequence[Sure]) -> Sure:
+        """What is sure where ways meet."""
+        first, *others = ways
+        names = first.names.intersection(*(each.names for each in others))
+        when = {
+            name: given.intersection(*(each.when[name] for each in others))
+            for name, given in first.when.items()
+            if all(name in each.when for each in others)
+        }
+        return Sure(names, when)
