@@ -20,7 +20,7 @@ def module(monkeypatch):
 
 def run(*arguments):
     command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900)
 
 
 LITTLE = ["--peers", "none", "--repetitions", 2, "--seconds", 0.001, "--starts", 1]

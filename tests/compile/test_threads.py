@@ -254,8 +254,8 @@ other = threading.Thread(target=lambda: [f() for _ in range(2)])
 other.start()
 while not w.container.words[2]:
     time.sleep(0)
-threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 try:
+    threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     for _ in range(1000):
         w.get_value()
         f()

@@ -134,6 +134,8 @@ def browser():
     ):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    # Drawing large graphs takes long where others use the machine.
+    options.timeouts = {"script": 300_000}
     driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
     yield driver
     driver.quit()
