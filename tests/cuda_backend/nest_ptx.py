@@ -31,10 +31,14 @@ SMALL = Machine((9, 0), 2, threads=64, warp=32)
 
 
 def run_body(
-    body: Body, arrays: dict[str, np.ndarray], sizes: dict[str, int], machine: Machine = SMALL
+    body: Body,
+    arrays: dict[str, np.ndarray],
+    sizes: dict[str, int],
+    machine: Machine = SMALL,
+    compile: Callable[..., str] = nvvm.compile,
 ) -> list[int]:
     """What `simulating.run_body` does, by a GPU's code."""
-    ptx = nvvm.compile(
+    ptx = compile(
         kernel_source(body.name, body), body.name, signature(body), machine.compute, machine.threads
     )
     device = PtxMachine(read(ptx))
