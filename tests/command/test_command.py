@@ -159,7 +159,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
         shell=True,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
         cwd=ROOT,
     )

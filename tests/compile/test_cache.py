@@ -226,7 +226,7 @@ def test_processes_share_a_folder(folder, method):
     ]
     for process in processes:
         process.start()
-    assert sorted(results.get(timeout=60) for _ in processes) == [(0, True), (1, True), (2, True)]
+    assert sorted(results.get(timeout=300) for _ in processes) == [(0, True), (1, True), (2, True)]
     for process in processes:
         process.join()
         assert process.exitcode == 0

@@ -279,7 +279,7 @@ except KeyboardInterrupt:
 
 
 def in_child(action):
-    """Whether `action` holds in a forked child, which is given half a minute."""
+    """Whether `action` holds in a forked child, which is given two minutes."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -287,7 +287,7 @@ def in_child(action):
             code = 0 if action() else 2
         finally:
             os._exit(code)
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while time.monotonic() < until:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
