@@ -70,9 +70,14 @@ def without_package(name):
     raise importlib.metadata.PackageNotFoundError(name)
 
 
+def without_bindings(name):
+    return without_package(name) if name == "cuda-bindings" else "1.0"
+
+
 #: What is missing: the driver, the package's look-up, the environment.
 MACHINES = {
     "no_package": (Driver(), without_package, {}),
+    "no_bindings": (Driver(), without_bindings, {}),
     "no_driver": (None, None, {}),
     "an_old_driver": (Driver(12080), None, {}),
     "no_gpu": (Driver(gpus=()), None, {}),

@@ -15,7 +15,7 @@ from typing import Any
 
 from symnet.errors import CudaError
 
-PACKAGE = "numba-cuda"
+PACKAGE, BINDINGS = "numba-cuda", "cuda-bindings"
 #: The least version of CUDA that a driver must be for, as `cuDriverGetVersion` tells it; the first such one.
 LEAST_VERSION, LEAST_DRIVER = 13000, "580"
 #: The least compute capability that CUDA 13 makes code for.
@@ -103,19 +103,19 @@ def version_text(version: int) -> str:
 @functools.cache
 def availability() -> Availability:
     """What there is in this process; it is looked for once."""
-    package = _package()
+    package, bindings = _version(PACKAGE), _version(BINDINGS)
     driver, gpus, problem, hint = _driver()
-    if package is None:
-        problem, hint = f"the package {PACKAGE} is not installed", "pip install symnet[cuda]"
+    for name, version in ((BINDINGS, bindings), (PACKAGE, package)):
+        if version is None:
+            problem, hint = f"the package {name} is not installed", "pip install symnet[cuda]"
     simulated = os.environ.get("NUMBA_ENABLE_CUDASIM", "") not in ("", "0")
     return Availability(package, driver, gpus, problem, hint, simulated)
 
 
-def _package() -> str | None:
-    """The version of the package, where what it calls the driver by is there, too."""
+def _version(package: str) -> str | None:
+    """The version of a package; None where it is not installed."""
     try:
-        importlib.metadata.version("cuda-bindings")
-        return importlib.metadata.version(PACKAGE)
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
