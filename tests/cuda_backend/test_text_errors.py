@@ -257,6 +257,12 @@ def test_what_is_deeper_than_python_goes_is_told():
     assert asked(head + " + ".join(["a[0]"] * 100_000)).endswith(whole)
 
 
+def test_of_long_lines_the_beginning_is_told():
+    said = asked(f"def kernel(a, x, u, bit):\n    a[0] = {'a[0] + ' * 1000}b")
+    first = ("a[0] = " + "a[0] + " * 1000)[:200]
+    assert said == f"kernel kernel can't be compiled: b has no value in line 2: {first} …"
+
+
 def test_memory_is_of_numbers():
     source = "def kernel(a):\n    pass"
     assert asked(source, ("float16",)) == "kernel kernel can't be compiled: it has no entries of float16"

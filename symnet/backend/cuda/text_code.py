@@ -7,6 +7,7 @@ dtype each is read in one pass, which takes a tenth of the time. What is no part
 - Integers meet each other 64 bits wide, signed if one of them is; the literal ones are int64, those beyond
   it uint64. Reals are as wide as the wider of the two; the literal ones are float64.
 - Integers are compared, and chosen between, by what they are: not one of uint64 and one that may be negative.
+- A real that an integer can't be, cast to it, is no number in particular.
 - An index counts entries from the first one and is not negative; an array's entries are not checked.
 - `for` goes over `range`, whose step is a number; the end is a step away from the greatest int64.
 - A name is read only where it surely has a value: it got one on every way there, or under a condition with a

@@ -36,6 +36,8 @@ ENTRIES = FLOATS | INTEGERS
 RESERVED = frozenset(("cuda", "math", "np", "range", "min", "max", "abs", *memory_code.NAMES))
 #: The functions of `np`, by the dtype to which they cast.
 _CASTS = {name: "bool" if name == "bool_" else name for name in ("bool_", *ENTRIES)}
+#: How much of a line an error quotes.
+_QUOTED = 200
 #: Threads of a block that a device takes.
 _MOST_THREADS = 1024
 _REGISTERS = {"threadIdx": "tid", "blockIdx": "ctaid"}
@@ -101,6 +103,8 @@ class Expressions:
         # Python counts no other ends of lines.
         lines = re.split(r"\r\n?|\n", self.source)
         line = lines[min(node.lineno, len(lines)) - 1].strip()
+        if len(line) > _QUOTED:
+            line = f"{line[:_QUOTED]} …"
         return CompileError(f"kernel {self.name} can't be compiled: {why} in line {node.lineno}: {line}")
 
     def block(self, name: str) -> Any:
