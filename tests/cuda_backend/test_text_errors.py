@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
-from symnet.backend.cuda import nvvm
+from symnet.backend.cuda import nvvm, scalar_code
 from symnet.backend.cuda.text_code import module_of
+from symnet.backend.cuda.text_values import TYPES
 from symnet.errors import CompileError
 
 MAY = "b may have no value"
@@ -272,3 +275,36 @@ def test_what_libnvvm_refuses_is_told():
     source = "def kernel(a):\n    a[0] = 1"
     with pytest.raises(CompileError, match=r"kernel kernel can't be compiled: .*\n.*-arch=compute_10"):
         nvvm.compile(source, "kernel", ["int64"], (1, 0))
+
+
+def test_what_is_taken_compiles_and_all_else_is_told():
+    """Every operator and function of every dtype and two: libNVVM knows the types of what is read."""
+    dtypes = {f"{name}_": name for name in TYPES}
+    pairs = [*itertools.product(dtypes, repeat=2)]
+    texts = [f"{a} {sign} {b}" for a, b in pairs for sign in "+ - * / // % & | ^ << >> ** < == !=".split()]
+    texts += [
+        f"{form.format(a, b)}" for a, b in pairs for form in ("min({}, {})", "{} if True else {}", "abs({})")
+    ]
+    texts += [f"{form.format(a, b)}" for a, b in pairs for form in ("quotient({}, {})", "lane_swap({}, {})")]
+    texts += [f"multiply_add(({a},), ({a},), ({b},))" for a, b in pairs]
+    texts += [f"np.{name}({a})" for name in ("bool_", *list(TYPES)[1:]) for a in dtypes]
+    texts += [f"{sign}{a}" for sign in ("-", "~", "not ", "+") for a in dtypes]
+    for name, (arity, _) in scalar_code.FUNCTIONS.items():
+        texts += [f"math.{name}({', '.join([a] * count)})" for a in dtypes for count in {arity, arity - 1, 3}]
+        texts += [f"math.{name}({a}, {b})" for a, b in pairs[:: 7 if arity == 2 else 60]]
+    head = f"def kernel({', '.join(f'a_{name}' for name in TYPES)}):"
+    loads = [f"{local} = a_{name}[0]{' != 0' if name == 'bool' else ''}" for local, name in dtypes.items()]
+    taken, refused = [], 0
+    for number, text in enumerate(texts):
+        line = f"v{number} = {text}"
+        needed = [load for load in loads if load.split()[0] in text]
+        try:
+            module_of("\n    ".join([head, *needed, line]), "kernel", list(TYPES), (9, 0))
+            taken.append(line)
+        except CompileError as error:
+            assert error.asked.endswith(f" in line {len(needed) + 2}: {line}")
+            refused += 1
+    assert ".entry kernel(" in nvvm.compile(
+        "\n    ".join([head, *loads, *taken]), "kernel", list(TYPES), (9, 0)
+    )
+    assert len(taken) > 1400 and refused > 2000
