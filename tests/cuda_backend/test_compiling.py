@@ -90,3 +90,21 @@ def test_what_is_cached_follows_from_the_source_of_all_that_compiles():
     loaded = {name.rpartition(".")[2] for name in done.stdout.split()}
     # What the simulator computes with is part of no code.
     assert loaded - {"scalar_values", "memory_texts"} == set(COMPILERS)
+
+
+def test_names_are_written_by_several_threads_from_the_first_on():
+    """llvmlite fills a table with the first name; here slowly, were it not full before."""
+    code = (
+        "import threading, time\n"
+        "from symnet.backend.cuda import nvvm\n"
+        "def slowly(frame, event, told):\n"
+        "    time.sleep(1e-3 if frame.f_code.co_filename.endswith('values.py') else 0)\n"
+        "    return slowly\n"
+        "names = [nvvm.ir.MetaDataString(nvvm.ir.Module(), 'kernel') for _ in range(3)]\n"
+        "threading.settrace(slowly)\n"
+        "threads = [threading.Thread(target=str, args=[each]) for each in names]\n"
+        "for each in threads: each.start(), time.sleep(0.05)\n"
+        "for each in threads: each.join()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -68,7 +68,7 @@ def link(ptx: str, name: str, compute: tuple[int, int]) -> Linked:
         bytes(binary),
         _number(r"Used (\d+) registers", told),
         # The linker does not tell of arrays that have names of their own.
-        sum(int(each) for each in re.findall(r"\.shared \.align \d+ \.b8 \w+\[(\d+)\]", ptx)),
+        sum(int(each) for each in re.findall(r"\.shared \.align \d+ \.b8 [\w$]+\[(\d+)\]", ptx)),
         _number(r"(\d+) bytes spill stores", told),
     )
 

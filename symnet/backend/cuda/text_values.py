@@ -17,6 +17,8 @@ TYPES = {
     **{f"{sign}int{width}": ir.IntType(width) for sign in ("", "u") for width in (8, 16, 32, 64)},
 }
 FLOATS, INTEGERS = frozenset(nest.FLOATS), frozenset(nest.INTEGERS)
+# llvmlite fills its table of characters when it first writes a name, while threads beside that may read it.
+str(ir.MetaDataString(ir.Module(), ""))
 
 
 @dataclass(frozen=True)
