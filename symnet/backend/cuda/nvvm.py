@@ -1,6 +1,6 @@
 """PTX: takes a kernel's text, hands on what NVIDIA's own compiler, libNVVM, makes of its LLVM IR.
 
-Numba would, too, of the same text (`toolkit.compile`, where `config.backend` is "numba"), in five times the
+Numba would, too, of the same text (`toolkit.compile`, where `config.backend` is "numba"), in eight times the
 time, most of which goes to finding types. See NVIDIA's "NVVM IR Specification" for what a module must hold.
 """
 
