@@ -141,7 +141,7 @@ SAMPLES = [
         (_MATRIX, integers(3)),
         ulps=64,
     ),
-    Sample("fill", lambda x, y: [T.fill(x, y), T.fill(x, 3.0)], (_MATRIX, floats())),
+    Sample("fill of a matrix", lambda x, y: [T.fill(x, y), T.fill(x, 3.0)], (_MATRIX, floats())),
     Sample(
         "arange of integers",
         lambda n, m, s: [

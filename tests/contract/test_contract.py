@@ -219,6 +219,11 @@ def test_all_by_numba(sample):
         check(Case(sample), AS_WRITTEN)
 
 
+def test_each_sample_has_a_name_of_its_own():
+    names = [each.name for each in SAMPLES]
+    assert sorted(set(names)) == sorted(names)
+
+
 def test_every_op_has_a_sample():
     """Each class of op, and each row of the table, is in some sample's graph or its gradients'."""
     found, rows = set(), set()

@@ -1,7 +1,7 @@
 """Every contract sample on a device: values, gradients and second order by one function for each.
 
-They mean what NumPy means, as for the other backends in `tests/contract`: all of them in the simulator, one
-of each kind of kernel (all others when asked, -m slow) by the code that a GPU would get.
+They mean what NumPy means, as for the other backends in `tests/contract`: in the simulator, and by the code
+that a GPU would get, thread for thread.
 """
 
 import pytest
@@ -10,18 +10,9 @@ from contract.test_contract import SAMPLES, by_name
 from .checks import check_sample
 from .processes import written_by
 
-#: By their PTX: one of each kind of kernel.
-BY_PTX = (
-    "integers that wrap",
-    "max at ties",
-    "a mini-batch of float32",
-    "by a mask of nothing and of all",
-    "additions where indices repeat",
-    "dot of float32",
-    "max pooling of ties",
-    "permutations",
-)
-OTHERS = [each.name for each in SAMPLES if each.name not in BY_PTX]
+#: Processes that each take some of the samples.
+PARTS = 8
+NAMES = [each.name for each in SAMPLES]
 
 
 @pytest.mark.parametrize("sample", **by_name(SAMPLES))
@@ -29,18 +20,11 @@ def test_simulated_means_what_numpy_means(sample):
     assert check_sample(sample)
 
 
-@pytest.mark.parametrize("part", range(2))
+@pytest.mark.parametrize("part", range(PARTS))
 def test_compiled_means_what_numpy_means(part):
-    names = BY_PTX[part::2]
+    names = NAMES[part::PARTS]
     found = written_by("run_ptx", "samples", *names)
-    assert list(found) == list(names)
-    assert all(each["outputs"] and each["launches"] for each in found.values())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("part", range(20))
-def test_all_compiled_mean_what_numpy_means(part):
-    names = OTHERS[part::20]
-    found = written_by("run_ptx", "samples", *names, timeout=3600)
     assert list(found) == names
     assert all(each["outputs"] for each in found.values())
+    # A few samples of nothing launch nothing.
+    assert sum(bool(each["launches"]) for each in found.values()) > 0.9 * len(names)

@@ -1,7 +1,7 @@
 """Compiling on several cores: takes kernels' texts, hands on their PTX and machine code.
 
-Two thirds of the time go to libNVVM and the linker, which serve several threads at once. Numba does not, nor
-would it gain by it: what it does is Python.
+Two thirds of the time go to libNVVM and the linker, which serve several threads at once; meanwhile texts are
+read on the caller's thread. Numba does not serve several, nor would it gain by it: what it does is Python.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def compile_all(jobs: Sequence[Job]) -> list[Made]:
         with ThreadPoolExecutor(min(config.threads, len(together))) as pool:
             # The longest first, so that none is begun when the others are done.
             for job in sorted(together, key=lambda job: -len(job.source)):
-                made[job] = pool.submit(compile_one, job)
+                made[job] = pool.submit(_finished, job, _read(job))
     return [_result(job, made.get(job)) for job in jobs]
 
 
@@ -62,8 +62,18 @@ def _result(job: Job, made: Future[Made] | None) -> Made:
     return made.result()
 
 
+def _read(job: Job) -> bytes:
+    return nvvm.ir_of(job.source, job.name, job.signature, job.compute, job.threads)
+
+
+def _finished(job: Job, text: bytes) -> Made:
+    ptx = nvvm.ptx_of(text, job.name, job.compute)
+    return ptx, link_for(ptx, job.name, job.compute, job.threads)
+
+
 def compile_one(job: Job) -> Made:
     """PTX and machine code of a kernel."""
-    compile = toolkit.compile if job.backend == "numba" else nvvm.compile
-    ptx = compile(job.source, job.name, job.signature, job.compute, job.threads)
+    if job.backend == "llvm":
+        return _finished(job, _read(job))
+    ptx = toolkit.compile(job.source, job.name, job.signature, job.compute, job.threads)
     return ptx, link_for(ptx, job.name, job.compute, job.threads)

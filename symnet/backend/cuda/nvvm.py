@@ -42,19 +42,30 @@ def compile(
     CudaError
         When a package is missing.
     """
+    return ptx_of(ir_of(source, name, signature, compute, threads), name, compute)
+
+
+def ir_of(
+    source: str, name: str, signature: Sequence[str], compute: tuple[int, int], threads: int | None = None
+) -> bytes:
+    """LLVM IR of the kernel `name`, with what libNVVM wants to be told; as `compile` otherwise."""
     module = module_of(source, name, signature, compute, threads)
-    nvvm, functions = library("nvvm"), libdevice()
-    version = module.add_metadata([ir.IntType(32)(number) for number in nvvm.ir_version()])
+    version = module.add_metadata([ir.IntType(32)(number) for number in library("nvvm").ir_version()])
     module.add_named_metadata("nvvmir.version").add(version)
     module.triple, module.data_layout = "nvptx64-nvidia-cuda", _LAYOUT
-    text = str(module).encode()
+    return str(module).encode()
+
+
+def ptx_of(text: bytes, name: str, compute: tuple[int, int]) -> str:
+    """PTX of `ir_of`; no Python runs meanwhile, so that other threads do."""
+    nvvm, functions = library("nvvm"), libdevice()
     options = [f"-arch=compute_{compute[0]}{compute[1]}", "-opt=3"]
     program = nvvm.create_program()
     try:
-        nvvm.add_module_to_program(program, text, len(text), name)
-        # No more of it than what is called.
-        nvvm.lazy_add_module_to_program(program, functions, len(functions), "libdevice")
         try:
+            nvvm.add_module_to_program(program, text, len(text), name)
+            # No more of it than what is called.
+            nvvm.lazy_add_module_to_program(program, functions, len(functions), "libdevice")
             nvvm.compile_program(program, len(options), options)
         except nvvm.nvvmError as error:
             log = bytearray(nvvm.get_program_log_size(program))
