@@ -18,7 +18,7 @@ for _name in [each for each in os.environ if each.startswith("SYMNET_") or each 
     if not (_IS_WORKER and _name == _CACHE):
         del os.environ[_name]
 # Kernels for CUDA run in its simulator, which must be known before numba.cuda is first imported. What
-# compiles them for a device is a process of its own (tests/cuda_backend/processes.py).
+# is held to a device's code as a user's process makes it has one of its own (tests/cuda_backend/processes.py).
 os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
 if not _IS_WORKER:
     os.environ[_CACHE] = tempfile.mkdtemp(prefix="symnet-tests-")

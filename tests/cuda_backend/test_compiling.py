@@ -9,8 +9,9 @@ import sys
 import pytest
 
 import symnet
-from symnet.backend.cuda import libraries, nvvm
+from symnet.backend.cuda import libraries, memory_code, numba_code, nvvm
 from symnet.backend.cuda.compiling import Job, compile_all, compile_one
+from symnet.backend.cuda.memory_texts import NAMES
 from symnet.backend.cuda.runtime import COMPILERS
 from symnet.errors import CompileError, CudaError
 
@@ -108,3 +109,27 @@ def test_names_are_written_by_several_threads_from_the_first_on():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_in_the_cache_is_found_without_a_compiler(tmp_path, monkeypatch):
+    """A program that starts a second time imports neither Numba nor LLVM."""
+    monkeypatch.setenv("SYMNET_CACHE_DIR", str(tmp_path))
+    code = (
+        "import sys, symnet, symnet.tensor as T;"
+        "x = T.fvector();"
+        "f = symnet.function([x], T.exp(x).sum());"
+        "print(len(symnet.inspect.gpu_code(f, [1, 2, 3])));"
+        "print(*(each for each in ('numba', 'llvmlite') if each in sys.modules))"
+    )
+    said = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout.splitlines())
+    assert said == [["1", "llvmlite"], ["1", ""]]
+
+
+def test_all_that_compiles_has_what_the_simulator_has():
+    assert set(numba_code.functions_of_memory()) == set(NAMES)
+    moves = {*memory_code.LOADS, *memory_code.STORES, *memory_code.SHARED_LOADS}
+    assert moves < set(NAMES)

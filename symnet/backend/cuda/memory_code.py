@@ -27,8 +27,6 @@ _INT32, _INT64 = ir.IntType(32), ir.IntType(64)
 LOADS = {"load2": 2, "load4": 4}
 STORES = {"store2": 2, "store4": 4}
 SHARED_LOADS = {"shared_load1": 1, "shared_load2": 2, "shared_load4": 4}
-#: All names.
-NAMES = (*LOADS, *STORES, *SHARED_LOADS, "lane_swap", "shared_store", "multiply_add", "quotient")
 
 
 def load(builder: Any, first: Any, count: int, size: int) -> list[Any]:

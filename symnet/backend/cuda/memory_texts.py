@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 #: It is called with NumPy's numbers, by as many threads of Python's as a block has.
 SIMULATED = """
 def load2(pointer, index):
@@ -61,3 +63,6 @@ def multiply_add(sums, rows, columns):
     products = [row * column for row in rows for column in columns]
     return tuple(total + product for total, product in zip(sums, products))
 """
+
+#: What a text calls by its plain name.
+NAMES = tuple(re.findall(r"^def (\w+)", SIMULATED, re.MULTILINE))

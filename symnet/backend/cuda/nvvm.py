@@ -29,7 +29,7 @@ def compile(
     Parameters
     ----------
     signature
-        For each parameter the dtype of the entries that it points at.
+        For each parameter the dtype of the entries that it points at; bools are bytes there.
     compute
         The compute capability, as (9, 0).
     threads

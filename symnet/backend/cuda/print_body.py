@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from symnet.backend.cuda.accesses import Range, affine, range_of
 from symnet.backend.cuda.body import BLOCK, OWN, STATE, THREAD
-from symnet.backend.cuda.memory_code import NAMES
+from symnet.backend.cuda.memory_texts import NAMES
 from symnet.backend.cuda.written_out import OF_THE_DEVICE, call_written_out
 from symnet.compile import library, nest
 from symnet.compile.nest import INDEX, Call, Cast, Expression, Literal, Select, Statement

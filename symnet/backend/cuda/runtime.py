@@ -14,7 +14,6 @@ from functools import cache as remembered
 from typing import Any
 
 from symnet.backend.cuda import toolkit
-from symnet.backend.cuda.compiling import Job, compile_all
 from symnet.backend.cuda.device import Code, Device
 from symnet.backend.cuda.emit import Emitted, Printer, Work, emit
 from symnet.backend.cuda.first_sizes import find_sizes_beside
@@ -165,18 +164,8 @@ def compiled(texts: Sequence[Text], names: Sequence[str], machine: Machine) -> C
     keys = [_key(text, name, machine) if config.cache else None for text, name in named]
     made = [_cached(key) for key in keys]
     missing = [number for number, found in enumerate(made) if found is None]
-    jobs = [
-        Job(
-            texts[number].source.replace(NAME, names[number], 1),
-            names[number],
-            (*texts[number].dtypes, "int64", "int64"),
-            machine.compute,
-            machine.threads,
-            config.backend,
-        )
-        for number in missing
-    ]
-    for number, (ptx, linked) in zip(missing, compile_all(jobs), strict=True):
+    compiled_now = _compiled_now([named[number] for number in missing], machine) if missing else []
+    for number, (ptx, linked) in zip(missing, compiled_now, strict=True):
         made[number] = ptx, linked
         key = keys[number]
         if key is not None:
@@ -190,6 +179,25 @@ def compiled(texts: Sequence[Text], names: Sequence[str], machine: Machine) -> C
         codes.append(Code(name, text.readable(name), machine.threads, ptx, linked.binary, *takes))
     how = "off" if not config.cache else "miss" if missing else "hit"
     return Compiled(codes, how, time.perf_counter() - started)
+
+
+def _compiled_now(named: Sequence[tuple[Text, str]], machine: Machine) -> list[tuple[str, Linked]]:
+    """PTX and machine code of kernels that are nowhere yet."""
+    # What finds all in the cache has no use for LLVM.
+    from symnet.backend.cuda.compiling import Job, compile_all
+
+    jobs = [
+        Job(
+            text.source.replace(NAME, name, 1),
+            name,
+            (*text.dtypes, "int64", "int64"),
+            machine.compute,
+            machine.threads,
+            config.backend,
+        )
+        for text, name in named
+    ]
+    return compile_all(jobs)
 
 
 def _cached(key: str | None) -> tuple[str, Linked] | None:

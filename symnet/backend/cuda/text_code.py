@@ -31,16 +31,7 @@ from symnet.errors import CompileError
 def module_of(
     source: str, name: str, signature: Sequence[str], compute: tuple[int, int], threads: int | None = None
 ) -> ir.Module:
-    """The kernel `name` of a text as a module of LLVM IR.
-
-    Parameters
-    ----------
-    signature
-        For each parameter the dtype of the entries that it points at; bools are bytes there.
-    compute
-        The compute capability, as (9, 0).
-    threads
-        The most threads of a block.
+    """The kernel `name` of a text as a module of LLVM IR; `nvvm.compile` takes the same.
 
     Raises
     ------

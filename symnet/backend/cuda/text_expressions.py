@@ -13,6 +13,7 @@ from typing import Any
 from llvmlite import ir
 
 from symnet.backend.cuda import memory_code, scalar_code
+from symnet.backend.cuda.memory_texts import NAMES
 from symnet.backend.cuda.text_values import (
     FLOATS,
     INTEGERS,
@@ -33,7 +34,7 @@ _SHARED = 3
 #: What memory can hold.
 ENTRIES = FLOATS | INTEGERS
 #: What has a meaning of its own in a text.
-RESERVED = frozenset(("cuda", "math", "np", "range", "min", "max", "abs", *memory_code.NAMES))
+RESERVED = frozenset(("cuda", "math", "np", "range", "min", "max", "abs", *NAMES))
 #: The functions of `np`, by the dtype to which they cast.
 _CASTS = {name: "bool" if name == "bool_" else name for name in ("bool_", *ENTRIES)}
 #: How much of a line an error quotes.
@@ -399,7 +400,7 @@ class Expressions:
                 return self.shared_array(node)
             case ast.Name(id="min" | "max" | "abs" as name):
                 return self.function_of_integers(node, name)
-            case ast.Name(id=name) if name in memory_code.NAMES:
+            case ast.Name(id=name) if name in NAMES:
                 given = [self.expression(each) for each in node.args]
                 return self.function_of_memory(node, name, given)
         raise self.refuse(node, f"a kernel has no {ast.unparse(node.func)}")

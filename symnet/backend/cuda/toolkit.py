@@ -60,16 +60,7 @@ def compile(
     compute: tuple[int, int],
     threads: int | None = None,
 ) -> str:
-    """PTX of the kernel `name` in a text, by Numba; its entry has that name. `nvvm.compile` is faster.
-
-    Parameters
-    ----------
-    signature
-        For each parameter the dtype of the entries that it points at.
-    compute
-        The compute capability, as (9, 0).
-    threads
-        The most threads of a block.
+    """PTX of the kernel `name` in a text, by Numba; `nvvm.compile` takes the same, and is faster.
 
     Raises
     ------
