@@ -17,8 +17,8 @@ _IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 for _name in [each for each in os.environ if each.startswith("SYMNET_") or each == "THEANO_FLAGS"]:
     if not (_IS_WORKER and _name == _CACHE):
         del os.environ[_name]
-# Kernels for CUDA run in its simulator, which must be known before numba.cuda is first imported. What
-# is held to a device's code as a user's process makes it has one of its own (tests/cuda_backend/processes.py).
+# Kernels for CUDA run in its simulator, which must be known before numba.cuda is first imported.
+# Processes that simulate nothing, as a user's, are of their own (tests/cuda_backend/processes.py).
 os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
 if not _IS_WORKER:
     os.environ[_CACHE] = tempfile.mkdtemp(prefix="symnet-tests-")
